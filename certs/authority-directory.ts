@@ -114,7 +114,7 @@ function selfSigned(creation: AuthorityCreation, privateKey: KeyObject, publicKe
     notBefore: new Date(now - CLOCK_SKEW_MS),
     notAfter: new Date(now + (creation.validityMs ?? 10 * YEAR_MS)),
     basicConstraints: { ca: true, pathLength: creation.pathLength ?? 1 },
-    keyUsage: ["digitalSignature", "keyCertSign", "cRLSign"],
+    keyUsage: ["keyCertSign", "cRLSign"],
   });
 }
 

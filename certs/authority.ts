@@ -148,14 +148,14 @@ export class Authority {
   }): IssuedCertificate {
     const own = this.certificate.extensions.basicConstraints?.pathLength ?? Number.POSITIVE_INFINITY;
     const pathLength = spec.pathLength ?? (Number.isFinite(own) ? own - 1 : 0);
-    if (pathLength >= own) throw new PkiError("path_length_forbids_authority", `it is ${own}`);
+    if (pathLength < 0 || pathLength >= own) throw new PkiError("path_length_forbids_authority", `it is ${own}`);
     assertAcceptableKey(spec.publicKey, this.#options.keyPolicy);
     return this.#sign(
       {
         subject: spec.subject,
         publicKey: spec.publicKey,
         basicConstraints: { ca: true, pathLength },
-        keyUsage: ["digitalSignature", "keyCertSign", "cRLSign"],
+        keyUsage: ["keyCertSign", "cRLSign"],
       },
       { profile: "authority", validityMs: spec.validityMs },
     );

@@ -75,8 +75,7 @@ export function verifyCertificationRequest(input: Uint8Array | string): Verified
   } catch (error) {
     throw new PkiError("unsupported_key", "the request's key does not parse", { cause: error });
   }
-  const signature = request.signatureValue.valueBlock.valueHexView;
-  if (!verifyTbs(request.tbsView, request.signatureAlgorithm.algorithmId, signature, publicKey)) {
+  if (!verifyTbs(request.tbsView, request.signatureAlgorithm.algorithmId, request.signatureValue, publicKey)) {
     throw new PkiError("bad_proof_of_possession");
   }
   return { publicKey, extensions: readExtensions(requestedExtensions(request), code) };

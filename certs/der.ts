@@ -5,6 +5,8 @@ import { PkiError, type PkiErrorCode } from "./pki-error.ts";
 /** Largest PKI object that is parsed, in bytes; certificates and requests are a few KiB. */
 export const MAX_OBJECT_BYTES = 64 * 1024;
 
+const MAX_DEPTH = 32;
+
 type DecodeLimits = { maxBytes?: number; maxNodes?: number };
 
 /**
@@ -15,12 +17,46 @@ export function decodeDer(der: Uint8Array, code: PkiErrorCode, limits: DecodeLim
   const { maxBytes = MAX_OBJECT_BYTES, maxNodes = 10_000 } = limits;
   if (der.byteLength === 0) throw new PkiError(code, "it is empty");
   if (der.byteLength > maxBytes) throw new PkiError(code, `${der.byteLength} bytes are more than ${maxBytes}`);
+  if (!isDistinguished(der, maxNodes)) throw new PkiError(code, "its lengths are not DER");
   // asn1js keeps views of its input; a copy of its own makes the result independent of a pooled Buffer.
   const bytes = new Uint8Array(der);
   const { offset, result } = asn1js.fromBER(bytes, { maxNodes, maxContentLength: maxBytes });
   if (offset === -1) throw new PkiError(code, result.error);
   if (offset !== bytes.byteLength) throw new PkiError(code, "bytes follow its end");
   return result;
+}
+
+/**
+ * Whether the bytes are one tree of definite, shortest lengths in which every value ends exactly where its parent does.
+ * asn1js forgives much of this; forgiving lets two byte strings mean one signed object, and a fingerprint only one of them.
+ */
+function isDistinguished(der: Uint8Array, maxNodes: number): boolean {
+  const ends = [der.byteLength];
+  let offset = 0;
+  for (let nodes = 0; ends.length > 0; ) {
+    const end = ends.at(-1) as number;
+    if (offset === end) {
+      ends.pop();
+      continue;
+    }
+    if (++nodes > maxNodes || ends.length > MAX_DEPTH || offset + 2 > end) return false;
+    const tag = der[offset] as number;
+    let length = der[offset + 1] as number;
+    // Tag numbers above 30 and lengths above 4 octets occur in no object of X.509.
+    if ((tag & 0x1f) === 0x1f || length === 0x80 || length > 0x84) return false;
+    offset += 2;
+    if (length > 0x80) {
+      const octets = length & 0x7f;
+      if (offset + octets > end || der[offset] === 0) return false;
+      length = der.subarray(offset, offset + octets).reduce((value, octet) => value * 256 + octet, 0);
+      if (length < 0x80) return false;
+      offset += octets;
+    }
+    if (offset + length > end) return false;
+    if ((tag & 0x20) !== 0) ends.push(offset + length);
+    else offset += length;
+  }
+  return true;
 }
 
 /** Runs a pkijs parse and turns whatever it throws on bad input into one stable code. */

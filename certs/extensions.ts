@@ -211,11 +211,11 @@ function readAltName(name: pkijs.GeneralName): { type: SubjectAltName["type"] | 
   }
 }
 
-/** 4 or 16 octets of an IP address. @throws PkiError foreign_subject_alt_name where it is none */
+/** 4 or 16 octets of an IP address. @throws PkiError invalid_host_name */
 export function ipOctets(address: string): Uint8Array {
   if (isIP(address) === 4) return Uint8Array.from(address.split("."), Number);
   if (isIP(address) !== 6 || address.includes("%")) {
-    throw new PkiError("foreign_subject_alt_name", `${JSON.stringify(address)} is not an IP address`);
+    throw new PkiError("invalid_host_name", `${JSON.stringify(address)} is not an IP address`);
   }
   // The URL parser writes every notation of IPv6 in its canonical form, embedded IPv4 included.
   const canonical = new URL(`http://[${address}]/`).hostname.slice(1, -1);

@@ -12,6 +12,7 @@ export const PKI_ERROR_MEANINGS = {
   wildcard_subject_alt_name: "the request names a wildcard",
   unknown_profile: "no certificate profile exists for this role",
   invalid_identity: "the identity is not a URN of this protocol, or does not fit the role",
+  invalid_host_name: "a host name cannot be granted",
   // Keys and algorithms
   weak_key: "the key is shorter than the policy allows",
   unsupported_key: "the key's algorithm is not on the list",
@@ -44,7 +45,9 @@ export const PKI_ERROR_MEANINGS = {
   authority_expired: "the authority's own certificate is outside its validity",
   path_length_forbids_authority: "the authority's path length allows no further authority below it",
   corrupt_store: "the authority's directory is damaged",
-  storage_failed: "the authority's directory cannot be read or written",
+  storage_failed: "a file cannot be read or written",
+  no_pki: "there is no PKI in that directory",
+  would_overwrite: "what exists already would be overwritten",
 } as const;
 
 /** Closed set of refusal codes. */

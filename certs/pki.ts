@@ -13,12 +13,22 @@ import { generateKeyPair, type KeyAlgorithm, parsePrivateKey, privateKeyPem } fr
 import { PkiError } from "./pki-error.ts";
 import { type Grant, grantedSubject } from "./profile.ts";
 
-export type PkiOptions = AuthorityOptions & {
+export type PkiOptions = Omit<AuthorityOptions, "crlUris" | "ocspUris"> & {
   /** Algorithm of the authorities' own keys. Default P-256. */
   keyAlgorithm?: KeyAlgorithm;
   /** Organization in the authorities' names. Default "X.1410". */
   organization?: string;
+  /**
+   * Where the lists and the OCSP responders will be found, as certificates say it: `<base>/root.crl`,
+   * `<base>/intermediate.crl`, `<base>/ocsp/root`, `<base>/ocsp/intermediate`. Given once, it is kept in the directory.
+   */
+  publicationUri?: string;
 };
+
+/** What a PKI directory remembers of its options, in pki.json. */
+type Settings = { organization: string; publicationUri?: string };
+
+const SETTINGS_FILE = "pki.json";
 
 export type IdentityRequest = Grant & { keyAlgorithm?: KeyAlgorithm; validityMs?: number };
 
@@ -171,16 +181,22 @@ export class Pki {
  * @throws PkiError corrupt_store, storage_failed, authority_expired
  */
 export function createPki(directory: string, options: PkiOptions = {}): Pki {
-  const { keyAlgorithm = "p256", organization = "X.1410", ...authorityOptions } = options;
+  const { keyAlgorithm = "p256", organization, publicationUri, ...authorityOptions } = options;
+  const settings = openSettings(directory, {
+    ...(organization === undefined ? {} : { organization }),
+    ...(publicationUri === undefined ? {} : { publicationUri }),
+  });
   const common = { ...authorityOptions, keyAlgorithm };
   const root = openOrCreateAuthority(join(directory, "root"), {
     ...common,
-    subject: { organization, commonName: `${organization} root` },
+    ...publication(settings, "root"),
+    subject: { organization: settings.organization, commonName: `${settings.organization} root` },
     pathLength: 1,
   });
   const intermediate = openOrCreateAuthority(join(directory, "intermediate"), {
     ...common,
-    subject: { organization, commonName: `${organization} issuing authority` },
+    ...publication(settings, "intermediate"),
+    subject: { organization: settings.organization, commonName: `${settings.organization} issuing authority` },
     pathLength: 0,
     parent: root,
   });
@@ -189,4 +205,31 @@ export function createPki(directory: string, options: PkiOptions = {}): Pki {
     throw new PkiError("corrupt_store", `${join(directory, "intermediate")} belongs to another root`);
   }
   return new Pki(directory, root, intermediate, options.now ?? (() => new Date()));
+}
+
+/** Whether a PKI has been created there. */
+export function isPki(directory: string): boolean {
+  return readIfPresent(join(directory, SETTINGS_FILE)) !== undefined;
+}
+
+function openSettings(directory: string, given: Partial<Settings>): Settings {
+  const path = join(directory, SETTINGS_FILE);
+  const stored = readIfPresent(path)?.toString();
+  if (stored !== undefined) {
+    try {
+      return { ...(JSON.parse(stored) as Settings), ...given };
+    } catch (error) {
+      throw new PkiError("corrupt_store", `${path} is not JSON`, { cause: error });
+    }
+  }
+  const settings = { organization: "X.1410", ...given };
+  makePrivateDirectory(directory);
+  writeDurably(path, `${JSON.stringify(settings, undefined, 2)}\n`, PUBLIC_FILE);
+  return settings;
+}
+
+function publication({ publicationUri }: Settings, authority: "root" | "intermediate"): Partial<AuthorityOptions> {
+  if (publicationUri === undefined) return {};
+  const base = publicationUri.replace(/\/+$/, "");
+  return { crlUris: [`${base}/${authority}.crl`], ocspUris: [`${base}/ocsp/${authority}`] };
 }

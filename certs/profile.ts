@@ -35,7 +35,7 @@ export type GrantedSubject = { profile: Profile; name: string; subjectAltNames: 
 
 /**
  * Turns a grant into profile and names: exactly one URI; servers also get the local names and those configured.
- * @throws PkiError unknown_profile, invalid_identity, wildcard_subject_alt_name, foreign_subject_alt_name
+ * @throws PkiError unknown_profile, invalid_identity, wildcard_subject_alt_name, invalid_host_name
  */
 export function grantedSubject({ role, identity, dnsNames = [] }: Grant): GrantedSubject {
   // The role may come from the command line or the wire, whatever its type says.
@@ -45,7 +45,7 @@ export function grantedSubject({ role, identity, dnsNames = [] }: Grant): Grante
   if (parsed === undefined) throw new PkiError("invalid_identity", JSON.stringify(identity));
   if (parsed.role !== role) throw new PkiError("invalid_identity", `${identity} is not of role ${role}`);
   if (!profile.server && dnsNames.length > 0) {
-    throw new PkiError("foreign_subject_alt_name", `role ${role} is no server and has no host names`);
+    throw new PkiError("invalid_host_name", `role ${role} is no server and has none`);
   }
   const hosts = profile.server ? [...LOCAL_DNS_NAMES, ...LOCAL_IP_ADDRESSES, ...dnsNames] : [];
   const subjectAltNames: SubjectAltName[] = [{ type: "uri", value: identity }];
@@ -64,7 +64,7 @@ function hostName(host: string): SubjectAltName {
   // A last label of digits is a mistyped IP address, which clients may read as one (RFC 3696 2).
   const labels = name.split(".");
   if (name.length > 253 || !labels.every((part) => label.test(part)) || /^\d+$/.test(labels.at(-1) ?? "")) {
-    throw new PkiError("foreign_subject_alt_name", `${JSON.stringify(host)} is not a DNS name`);
+    throw new PkiError("invalid_host_name", `${JSON.stringify(host)} is not a DNS name`);
   }
   return { type: "dns", value: name };
 }
@@ -75,8 +75,8 @@ function sameName(left: { type: string; value: string }, right: { type: string; 
 }
 
 /**
- * A request may ask for less than it is granted, never for more: what is asked beyond is refused, not silently dropped,
- * so that nobody believes to have got it.
+ * A request may ask for fewer names and purposes than it is granted, never for others: those are refused, not silently
+ * dropped, so that nobody believes to have got them.
  * @throws PkiError ca_true_requested, forbidden_extended_key_usage, wildcard_subject_alt_name, foreign_subject_alt_name
  */
 export function assertWithinGrant({ extensions }: VerifiedRequest, granted: GrantedSubject): void {

@@ -118,10 +118,11 @@ export class RevocationList {
   #verify(authority: ParsedCertificate): boolean {
     if (Buffer.compare(this.issuerDer, authority.subjectDer) !== 0) return false;
     if (!(authority.extensions.keyUsage?.has("cRLSign") ?? false)) return false;
-    const { tbsView, signatureAlgorithm, signatureValue } = this.#list;
+    const { tbsView, signature: named, signatureAlgorithm, signatureValue } = this.#list;
+    // RFC 5280 5.1.1.2: the algorithm outside, which nobody signed, must be the one inside.
+    if (named.algorithmId !== signatureAlgorithm.algorithmId) return false;
     try {
-      const signature = signatureValue.valueBlock.valueHexView;
-      return verifyTbs(tbsView, signatureAlgorithm.algorithmId, signature, authority.publicKey);
+      return verifyTbs(tbsView, signatureAlgorithm.algorithmId, signatureValue, authority.publicKey);
     } catch (error) {
       if (error instanceof PkiError) return false;
       throw error;

@@ -71,9 +71,12 @@ export function assertAcceptableAlgorithm(oid: string): Algorithm {
   return algorithm;
 }
 
-/** Whether the signature over exactly these bytes verifies; a key of another type than the algorithm's never does. */
-export function verifyTbs(tbs: Uint8Array, oid: string, signature: Uint8Array, key: KeyObject): boolean {
+/**
+ * Whether the signature over exactly these bytes verifies; a key of another type than the algorithm's never does. The
+ * count of unused bits is the one octet of a signed object that no signature covers, so it has to be zero.
+ */
+export function verifyTbs(tbs: Uint8Array, oid: string, signature: asn1js.BitString, key: KeyObject): boolean {
   const { keyType, digest } = assertAcceptableAlgorithm(oid);
-  if (key.asymmetricKeyType !== keyType) return false;
-  return verify(digest, tbs, key, signature);
+  if (key.asymmetricKeyType !== keyType || signature.valueBlock.unusedBits !== 0) return false;
+  return verify(digest, tbs, key, signature.valueBlock.valueHexView);
 }
