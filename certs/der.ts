@@ -104,7 +104,9 @@ export function wholeSeconds(date: Date): Date {
   return new Date(Math.floor(date.getTime() / 1000) * 1000);
 }
 
-export function toPem(label: "CERTIFICATE" | "X509 CRL" | "CERTIFICATE REQUEST", der: Uint8Array): string {
+export type PemLabel = "CERTIFICATE" | "X509 CRL" | "CERTIFICATE REQUEST";
+
+export function toPem(label: PemLabel, der: Uint8Array): string {
   const lines =
     Buffer.from(der)
       .toString("base64")
@@ -113,19 +115,23 @@ export function toPem(label: "CERTIFICATE" | "X509 CRL" | "CERTIFICATE REQUEST",
 }
 
 /** All DER objects under a PEM label, in order. Text between the blocks is ignored (RFC 7468). */
-export function fromPem(label: "CERTIFICATE" | "X509 CRL" | "CERTIFICATE REQUEST", pem: string): Uint8Array[] {
+export function fromPem(label: PemLabel, pem: string): Uint8Array[] {
   // OpenSSL also writes the older "NEW CERTIFICATE REQUEST".
   const name = label === "CERTIFICATE REQUEST" ? "(?:NEW )?CERTIFICATE REQUEST" : label;
   const pattern = new RegExp(`-----BEGIN ${name}-----([A-Za-z0-9+/=\\s]*)-----END ${name}-----`, "g");
   return [...pem.matchAll(pattern)].map((match) => new Uint8Array(Buffer.from(match[1] ?? "", "base64")));
 }
 
+/**
+ * The PEM blocks of a label, one string each. Node's TLS options need this form: of several lists in one `crl` string
+ * it reads the first and ignores the rest.
+ */
+export function pemBlocks(label: PemLabel, pem: string): string[] {
+  return fromPem(label, pem).map((der) => toPem(label, der));
+}
+
 /** DER as given, or the first PEM block of that label. */
-export function derOf(
-  label: "CERTIFICATE" | "X509 CRL" | "CERTIFICATE REQUEST",
-  input: Uint8Array | string,
-  code: PkiErrorCode,
-): Uint8Array {
+export function derOf(label: PemLabel, input: Uint8Array | string, code: PkiErrorCode): Uint8Array {
   if (typeof input !== "string") return input;
   const first = fromPem(label, input)[0];
   if (first === undefined) throw new PkiError(code, `no PEM block "${label}" in it`);

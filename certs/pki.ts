@@ -42,7 +42,7 @@ export type IdentityMaterial = {
   chainPem: string;
   /** The root: the one trust anchor. */
   caPem: string;
-  /** The lists of every level, as they were at issue; servers reload them. */
+  /** The lists of every level, as they were at issue; servers reload them. For TLS, see `pemBlocks`. */
   crlPem: string;
   /** Lower-case hexadecimal. */
   serialNumber: string;
@@ -74,9 +74,14 @@ export class Pki {
     return this.root.pem;
   }
 
-  /** The current revocation lists, the root's first. */
+  /** The current revocation lists, the root's first, as one text for files. */
   get crlPem(): string {
-    return this.root.crlPem + this.intermediate.crlPem;
+    return this.crlPems.join("");
+  }
+
+  /** The same, one text each: the form that Node's TLS takes (it reads only the first list of a text). */
+  get crlPems(): string[] {
+    return [this.root.crlPem, this.intermediate.crlPem];
   }
 
   /** DER of the intermediate authority, for those that resolve paths themselves. */
