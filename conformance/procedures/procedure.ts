@@ -46,9 +46,17 @@ export function expect(condition: boolean, expectation: string): asserts conditi
   if (!condition) throw new Deviation(expectation);
 }
 
+/** Begins what a later step awaits; a failure is judged there, not as an unhandled one before. */
+export function begun<T>(work: Promise<T>): Promise<T> {
+  work.catch(() => {});
+  return work;
+}
+
 type Action<T> = (seen: (text: string) => void) => Promise<T> | T;
 
 export interface Script {
+  /** Brings the target into the state that the procedure starts from. Where that fails, every step is inconclusive. */
+  preamble<T>(what: string, action: () => Promise<T>): Promise<T>;
   /** A step seen on an interface. Its value is what later steps build on. */
   step<T>(id: string, arrow: string, what: string, action: Action<T>): Promise<T>;
   /** A step inside the implementation, shown by what follows from it. */
@@ -68,14 +76,9 @@ export interface Procedure<Roles> {
   readonly replay: (script: Script, roles: Roles) => Promise<void>;
 }
 
-/** Ends a procedure after a failed step: everything that follows depends on it. */
+/** Ends a procedure after a failed step or preamble: everything that follows depends on it. */
 class Stopped extends Error {
   override name = "Stopped";
-  readonly at: string;
-  constructor(at: string) {
-    super(`stopped at ${at}`);
-    this.at = at;
-  }
 }
 
 /** Replays `procedure` and reports every step of its figure, in the figure's order. `onStep` is told each result as it comes. */
@@ -90,22 +93,22 @@ export async function replay<Roles>(
     results.set(result.id, result);
     onStep(result);
   };
-  let stoppedAt: string | undefined;
+  let stopped: Stopped | undefined;
   let fault: unknown;
   try {
     await procedure.replay(script(report), roles);
   } catch (cause) {
-    if (cause instanceof Stopped) stoppedAt = cause.at;
+    if (cause instanceof Stopped) stopped = cause;
     else fault = cause;
   }
-  for (const id of procedure.stepIds.filter((each) => !results.has(each))) report(notReached(id, stoppedAt, fault));
+  for (const id of procedure.stepIds.filter((each) => !results.has(each))) report(notReached(id, stopped, fault));
   const inOrder = procedure.stepIds.map((id) => results.get(id)).filter((each) => each !== undefined);
   return { id: procedure.id, title: procedure.title, clause: procedure.clause, steps: inOrder };
 }
 
-function notReached(id: string, stoppedAt: string | undefined, fault: unknown): StepResult {
+function notReached(id: string, stopped: Stopped | undefined, fault: unknown): StepResult {
   const common = { id, arrow: "", what: "not reached", visibility: "observed" as const, durationMs: 0 };
-  if (stoppedAt !== undefined) return { ...common, verdict: "INCONC", seen: `depends on ${stoppedAt}` };
+  if (stopped !== undefined) return { ...common, verdict: "INCONC", seen: stopped.message };
   return {
     ...common,
     verdict: "ERROR",
@@ -132,10 +135,16 @@ function script(report: (result: StepResult) => void): Script {
     } catch (cause) {
       if (cause instanceof Stopped) throw cause;
       finish(...judge(cause));
-      throw new Stopped(id);
+      throw new Stopped(`depends on ${id}`);
     }
   };
   return {
+    preamble: (what, action) =>
+      action().catch((cause: unknown) => {
+        const [verdict, text] = judge(cause);
+        if (verdict === "ERROR") throw cause;
+        throw new Stopped(`the preamble failed (${what}): ${text}`);
+      }),
     step: (id, arrow, what, action) => run("observed", id, arrow, what, action),
     consequence: (id, arrow, what, action) => run("consequence", id, arrow, what, action),
     unobservable: (id, arrow, what, reason) =>

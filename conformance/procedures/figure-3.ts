@@ -1,0 +1,153 @@
+// Figure 3, clause 7.3.1: a data provider shares data with an access permission.
+import { randomBytes } from "node:crypto";
+import { Finality } from "../../gen/x1410/v1/ledger_pb.ts";
+import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
+import { PolicyState } from "../../gen/x1410/v1/data_sharing_pb.ts";
+import { PendingStorage } from "../../gen/x1410/v1/data_sharing_policy_pb.ts";
+import { withBitFlipped } from "../mutation.ts";
+import { expectRefusal } from "../refusal.ts";
+import type { Cast } from "./cast.ts";
+import { desensitized } from "./collection.ts";
+import { contractOnLedger } from "./ledger-evidence.ts";
+import { begun, expect, type Procedure } from "./procedure.ts";
+
+export const figure3: Procedure<Cast> = {
+  id: "F3",
+  clause: "7.3.1",
+  title: "A data provider shares data with an access permission",
+  // biome-ignore format: one line for each number of the figure
+  stepIds: [
+    "F3.1",
+    "F3.2.1", "F3.2.2", "F3.2.3", "F3.2.4",
+    "F3.3.1", "F3.3.2", "F3.3.3", "F3.3.4", "F3.3.5",
+    "F3.4.1", "F3.4.2",
+    "F3.5", "F3.6",
+    "F3.7", "F3.7.1", "F3.7.2", "F3.7.3", "F3.7.4",
+    "F3.8",
+    "F3.9.1", "F3.9.2", "F3.9.3", "F3.9.4",
+    "F3.10", "F3.11", "F3.12",
+  ],
+
+  async replay({ step, consequence, independently }, { provider, consumer, records, leftovers }) {
+    const data = await step("F3.1", "DP", "collects and desensitizes", (seen) => desensitized(records, seen));
+
+    await step("F3.2.1", "DP ↔ KSS", "mutual authentication, session key", (seen) => provider.connect("kss", seen));
+    const key = await step("F3.2.2", "DP → KSS", "registers for a key id and its address", (seen) => provider.registerKey(seen));
+    await step("F3.2.3", "DP ↔ DSS", "mutual authentication, session key", (seen) => provider.connect("dss", seen));
+    const stored = await step("F3.2.4", "DP → DSS", "registers for a package id and its address", (seen) =>
+      provider.registerPackage(seen),
+    );
+
+    const information = await step("F3.3.1", "DP", "creates the data-sharing information", () => provider.information(key, stored));
+    const secret = await step("F3.3.2", "DP", "generates the key", () => randomBytes(32));
+    const permission = await step("F3.3.3", "DP", "sets the access permission", (seen) => {
+      seen("1 access, read only, for one hour");
+      return provider.permission(key, stored, { accessTimes: 1, readOnly: true });
+    });
+    const encrypted = provider.encrypt(data, secret, key);
+    const metadata = await step("F3.3.4", "DP", "generates the metadata", () =>
+      provider.metadata(key, stored, encrypted.encryptedData),
+    );
+    const wrapped = await step("F3.3.5", "DP", "generates the package", (seen) => {
+      const made = provider.package(metadata, encrypted);
+      seen(`${made.bytes.length} bytes`);
+      return made;
+    });
+
+    await step("F3.4.1", "DP ↔ DSSM", "mutual authentication, session key", (seen) => provider.connect("dssm", seen));
+    await step("F3.4.2", "DP ↔ AAU", "mutual authentication of the user, right to publish", async (seen) => {
+      const rights = await provider.authenticate(seen);
+      expect(rights.publish, "the right to publish");
+    });
+
+    const submission = provider.submission(information, permission);
+    const policyId = submission.policy?.policyId ?? "";
+    // The stage for F3.9.1 and F3.12: a provider that watches and a consumer that has subscribed.
+    const notified = begun(provider.awaitContract(policyId));
+    const delivered = begun(consumer.awaitPublication(stored.id));
+    const submitted = await step("F3.5", "DP → DSPM", "information, policy, access permission, signature", async (seen) => {
+      const policy = await provider.submit(provider.sign(submission));
+      leftovers.push(() => provider.withdraw(policyId, key, stored));
+      expect(policy.policyId === policyId, "the policy that was submitted");
+      seen(`policy ${policyId}`);
+      return policy;
+    });
+    await consequence("F3.6", "DSPM", "verifies the signature, creates the DLT transaction", async (seen) => {
+      const forged = withBitFlipped(provider.sign(provider.submission(information, permission)));
+      await expectRefusal(() => provider.submit(forged), ErrorReason.SIGNATURE_INVALID);
+      seen("one flipped bit is refused as SIGNATURE_INVALID; the transaction is F3.8's");
+    });
+    await step("F3.7", "DSPM → DP", "asks for key and package", async (seen) => {
+      expect(submitted.state === PolicyState.AWAITING_STORAGE, "a policy that awaits storage");
+      expect(submitted.pending.includes(PendingStorage.KEY) && submitted.pending.includes(PendingStorage.PACKAGE), "both named");
+      await expectRefusal(() => provider.confirmStorage(policyId), ErrorReason.STORAGE_INCOMPLETE);
+      seen("key and package still to be stored; confirming now is refused as STORAGE_INCOMPLETE");
+    });
+    await step("F3.7.1", "DP ↔ KSS", "mutual authentication, session key", (seen) => provider.connect("kss", seen));
+    await step("F3.7.2", "DP → KSS", "stores the key", (seen) => provider.storeKey(key, secret, seen));
+    await step("F3.7.3", "DP ↔ DSS", "mutual authentication, session key", (seen) => provider.connect("dss", seen));
+    await step("F3.7.4", "DP → DSS", "stores the package", (seen) => provider.storePackage(stored, wrapped, seen));
+
+    const policy = await step("F3.8", "DSPM → DLT", "submits; a block with the smart contract forms", async (seen) => {
+      const recorded = await provider.confirmStorage(policyId);
+      expect(recorded.receipt?.finality === Finality.FINAL, "a receipt that is final");
+      contractOnLedger(recorded, submission, provider.trust);
+      seen(`block ${recorded.receipt.blockHeight}; proof and commitments hold`);
+      return recorded;
+    });
+
+    await independently(
+      () =>
+        step("F3.9.1", "DSPM → DP", "notifies: contract completed, its address", async (seen) => {
+          const notification = await notified;
+          expect(notification.contractAddress === policy.contractAddress, "the address of this contract");
+          seen(notification.contractAddress);
+        }),
+      () =>
+        consequence("F3.9.2", "DSPM → PUB", "notifies: address, information", async (seen) => {
+          const published = await consumer.lookUp(policy.contractAddress);
+          expect(consumer.checkPublication(published).information.packageId === stored.id, "this information");
+          seen("the publication answers for the address");
+        }),
+      () =>
+        step("F3.10", "PUB", "publishes the new information", async (seen) => {
+          const found = await consumer.search(stored.id);
+          expect(found?.contractAddress === policy.contractAddress, "a search that finds the contract");
+          seen("a search finds it");
+        }),
+      () =>
+        consequence("F3.11", "PUB → SUB", "notifies: address, information", async (seen) => {
+          await delivered;
+          seen("shown by F3.12");
+        }),
+      () =>
+        step("F3.12", "SUB → subscribers", "sends address and information", async (seen) => {
+          const published = await delivered;
+          expect(published.contractAddress === policy.contractAddress, "the address of this contract");
+          consumer.checkPublication(published);
+          seen(published.contractAddress);
+        }),
+      async () => {
+        const grant = await consequence("F3.9.3", "DSPM → APM", "notifies: address, access permission", async (seen) => {
+          const found = consumer.checkPublication(await consumer.lookUp(policy.contractAddress));
+          const request = consumer.signRequest(consumer.accessRequest(found));
+          const answer = await consumer.requestAccess(request);
+          const requested = consumer.requestedPermission(answer);
+          expect(
+            requested.readOnly === permission.readOnly &&
+              requested.accessTimes === permission.accessTimes &&
+              requested.expiration?.seconds === permission.expiration?.seconds,
+            "a requested permission with the terms that the provider set",
+          );
+          seen("executing the contract gives a requested permission with these terms");
+          return found;
+        });
+        await consequence("F3.9.4", "APM", "stores the access permission", async (seen) => {
+          const second = consumer.signRequest(consumer.accessRequest(grant));
+          await expectRefusal(() => consumer.requestAccess(second), ErrorReason.ACCESS_TIMES_EXHAUSTED);
+          seen("the one access being used, the next is refused as ACCESS_TIMES_EXHAUSTED");
+        });
+      },
+    );
+  },
+};

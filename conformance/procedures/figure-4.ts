@@ -1,0 +1,162 @@
+// Figure 4, clause 7.3.2: a data consumer accesses data according to the requested permission.
+import { UsageKind } from "../../gen/x1410/v1/data_sharing_pb.ts";
+import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
+import { withBitFlipped, withTokenAltered } from "../mutation.ts";
+import { expectRefusal } from "../refusal.ts";
+import { same } from "../roles/user.ts";
+import type { Cast } from "./cast.ts";
+import { desensitized } from "./collection.ts";
+import { accessOnLedger } from "./ledger-evidence.ts";
+import { expect, type Procedure } from "./procedure.ts";
+import { boundTo } from "./token-claims.ts";
+
+export const figure4: Procedure<Cast> = {
+  id: "F4",
+  clause: "7.3.2",
+  title: "A data consumer accesses data according to the requested permission",
+  // biome-ignore format: one line for each number of the figure
+  stepIds: [
+    "F4.1",
+    "F4.2.1", "F4.2.2",
+    "F4.3", "F4.4",
+    "F4.5", "F4.6", "F4.7",
+    "F4.8", "F4.9", "F4.10",
+    "F4.11",
+    "F4.12.1", "F4.12.2",
+    "F4.13.1", "F4.13.2", "F4.14",
+    "F4.15.1", "F4.15.2", "F4.16", "F4.17",
+    "F4.18",
+  ],
+
+  async replay({ preamble, step, consequence, unobservable }, { provider, consumer, records, leftovers }) {
+    const shared = await preamble("a provider has shared data as in Figure 3", () =>
+      provider.share(desensitized(records), { accessTimes: 2, readOnly: true }, leftovers),
+    );
+
+    const found = await step("F4.1", "DC → DSSM", "finds the information: search, subscription, forwarded", async (seen) => {
+      const searched = await consumer.search(shared.stored.id);
+      const subscribed = await consumer.awaitPublication(shared.stored.id);
+      const forwarded = await consumer.lookUp(shared.contractAddress);
+      const ways = [searched, subscribed, forwarded].map((published) => published?.contractAddress);
+      expect(
+        ways.every((address) => address === shared.contractAddress),
+        "the same contract by all three ways",
+      );
+      seen(`${shared.contractAddress}, by all three ways`);
+      return consumer.checkPublication(forwarded);
+    });
+
+    await step("F4.2.1", "DC ↔ DSSM", "mutual authentication, session key", (seen) => consumer.connect("dssm", seen));
+    await step("F4.2.2", "DC ↔ AAU", "mutual authentication of the user, right to access", async (seen) => {
+      const rights = await consumer.authenticate(seen);
+      expect(rights.access, "the right to access");
+    });
+
+    const request = consumer.signRequest(consumer.accessRequest(found));
+    const grant = await step("F4.3", "DC → DSAM", "identity and data-sharing information, signed", async (seen) => {
+      await expectRefusal(() => consumer.requestAccess(withBitFlipped(request)), ErrorReason.SIGNATURE_INVALID);
+      const answer = await consumer.requestAccess(request);
+      seen(`access ${answer.record?.accessId}; one flipped bit is refused as SIGNATURE_INVALID`);
+      return answer;
+    });
+    await step("F4.4", "DSAM → DLT", "submits the transaction; a block with the access record forms", (seen) => {
+      accessOnLedger(grant, consumer.trust);
+      seen(`block ${grant.record?.receipt?.blockHeight}; proof and commitments hold`);
+    });
+
+    const claims = await consequence("F4.5", "DSAM → TM", "orders a token", (seen) => {
+      const { bound, text } = boundTo(grant.accessToken, consumer.certificateSha256);
+      expect(bound.keyId === shared.key.id && bound.accessId === grant.record?.accessId, "a token for this key and this access");
+      seen(text);
+      return bound;
+    });
+    await consequence("F4.6", "TM", "creates the token", (seen) => {
+      expect(claims.audience === consumer.target.entities.kss.identity, "a token for the key storage server alone");
+      expect(claims.lifetimeSeconds <= 300, "a lifetime of 5 minutes at most");
+      seen(`for ${claims.audience}, ${claims.lifetimeSeconds} s, bound to the consumer's certificate`);
+    });
+    await consequence("F4.7", "TM → DSAM", "hands over the token", async (seen) => {
+      const again = await consumer.requestAccess(request);
+      expect(again.record?.accessId === grant.record?.accessId, "the first record for the identical request");
+      expect(boundTo(again.accessToken, consumer.certificateSha256).bound.tokenId === claims.tokenId, "the same token id");
+      seen("the identical request gets the same record and the same token id");
+    });
+
+    const requested = await consequence("F4.8", "DSAM → APM", "orders the requested permission", (seen) => {
+      const permission = consumer.requestedPermission(grant);
+      seen("signed by the management, of this access");
+      return permission;
+    });
+    await consequence("F4.9", "APM", "creates it", (seen) => {
+      expect(
+        requested.keyId === shared.key.id &&
+          requested.keyAddress === shared.key.address &&
+          requested.packageId === shared.stored.id &&
+          requested.packageAddress === shared.stored.address &&
+          requested.expiration !== undefined &&
+          requested.accessTimes === 2 &&
+          requested.readOnly,
+        "times, expiration, read only, key and package as the provider set them",
+      );
+      seen(`access ${requested.accessNumber} of ${requested.accessTimes}, read only, key and package as set`);
+    });
+    await consequence("F4.10", "APM → DSAM", "hands over the requested permission", (seen) => {
+      expect(requested.contractAddress === shared.contractAddress, "a requested permission of this contract");
+      seen("it came with the answer of F4.11");
+    });
+    await step("F4.11", "DSAM → DC", "records the usage; sends token, permission, addresses, certificates", async (seen) => {
+      const { kss, dss } = consumer.target.entities;
+      expect(grant.key?.keyAddress === shared.key.address && grant.package?.packageAddress === shared.stored.address, "both addresses");
+      expect(grant.key.server?.identity === kss.identity && (grant.key.server.certificate?.certificates.length ?? 0) > 0, "the KSS's certificate");
+      expect(grant.package.server?.identity === dss.identity && (grant.package.server.certificate?.certificates.length ?? 0) > 0, "the DSS's certificate");
+      const usage = await provider.usageOf(shared.contractAddress);
+      expect(
+        usage.some((record) => record.accessId === grant.record?.accessId && record.kind === UsageKind.GRANTED),
+        "a usage record that the provider can read",
+      );
+      seen("token, requested permission, both addresses and certificates; the provider sees the usage record");
+    });
+
+    await step("F4.12.1", "DC ↔ KSS", "mutual authentication, session key", (seen) => consumer.connect("kss", seen));
+    await consequence("F4.13.1", "TV", "verifies the token", async (seen) => {
+      const altered = withTokenAltered(grant.accessToken);
+      await expectRefusal(() => consumer.getKey(altered, shared.key.id, () => {}), ErrorReason.TOKEN_INVALID);
+      seen("a token with one altered character is refused as TOKEN_INVALID");
+    });
+    const key = await step("F4.12.2", "DC → TV", "the token", (seen) => consumer.getKey(grant.accessToken, shared.key.id, seen));
+    unobservable(
+      "F4.13.2",
+      "TV → TM",
+      "optionally asks token management",
+      "optional, and between two servers under test: seen only where the kit plays the management",
+    );
+    await step("F4.14", "TV → KSM → DC", "the result, then the key", async (seen) => {
+      expect(same(key, shared.secret), "the key that the provider stored");
+      await expectRefusal(() => consumer.getKey(grant.accessToken, shared.key.id, () => {}), ErrorReason.TOKEN_REDEEMED);
+      seen("the provider's key; a second redemption is refused as TOKEN_REDEEMED");
+    });
+
+    await step("F4.15.1", "DC ↔ DSS", "mutual authentication, session key", (seen) => consumer.connect("dss", seen));
+    const bytes = await step("F4.15.2", "DC → DD", "requests the package", (seen) => consumer.getPackage(shared.stored.id, seen));
+    await consequence("F4.16", "DD", "authenticates the consumer", async (seen) => {
+      await consumer.connect("dss", () => {});
+      seen("who shows no certificate is refused");
+    });
+    const { ciphertext } = await step("F4.17", "DD → DC", "the package", (seen) => {
+      const valid = consumer.validate(bytes, found.information);
+      seen("the provider's signature covers metadata and encrypted data");
+      return valid;
+    });
+
+    await step("F4.18", "DC", "accesses as the permission allows; encrypts again", async (seen) => {
+      const accessId = grant.record?.accessId ?? "";
+      const plaintext = consumer.decrypt(ciphertext, key, shared.key.id);
+      await consumer.reportUsage(accessId, UsageKind.OPENED, "read once");
+      expect(same(plaintext, shared.plaintext), "the desensitized original, byte for byte");
+      const again = consumer.encryptAgain(plaintext, key, shared.key.id, ciphertext);
+      expect(same(again, ciphertext), "the identical ciphertext after encrypting again");
+      await consumer.reportUsage(accessId, UsageKind.CLOSED, "encrypted again");
+      seen(`${plaintext.length} bytes equal the desensitized original; encrypted again, identical; usage reported`);
+    });
+  },
+};

@@ -1,0 +1,62 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { readTarget, TargetError } from "./target.ts";
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "x1410-target-"));
+  await writeFile(join(folder, "cert.pem"), "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n");
+  await writeFile(join(folder, "key.pem"), "-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n");
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+const good = `
+name: a stack
+entities:
+  dssm: { endpoint: "localhost:7001", identity: "urn:x1410:entity:dssm:a" }
+  kss: { endpoint: "localhost:7002", identity: "urn:x1410:entity:kss:a" }
+  dss: { endpoint: "localhost:7003", identity: "urn:x1410:entity:dss:a" }
+trust: { anchors: cert.pem }
+credentials:
+  provider: { certificate: cert.pem, privateKey: key.pem }
+  consumer: { certificate: cert.pem, privateKey: key.pem }
+`;
+
+async function read(text: string) {
+  const path = join(folder, "target.yaml");
+  await writeFile(path, text);
+  return readTarget(path);
+}
+
+test("a target file is read, its paths relative to it", async () => {
+  const target = await read(good);
+  expect(target.name).toBe("a stack");
+  expect(target.entities.kss).toEqual({ endpoint: "localhost:7002", identity: "urn:x1410:entity:kss:a" });
+  expect(target.provider.privateKeyPem).toContain("PRIVATE KEY");
+  expect(target.operator).toBeUndefined();
+});
+
+test.each([
+  ["not YAML", "a: [", /is not YAML \(line 1\)/],
+  ["not a mapping", "- a", /the file must be a mapping/],
+  ["a missing entity", good.replace(/ {2}kss:.*\n/, ""), /entities\.kss is missing/],
+  ["an unknown member", `${good}colour: red\n`, /colour is unknown; known here: name/],
+  ["a bad endpoint", good.replace('"localhost:7001"', '"https://x/"'), /entities\.dssm\.endpoint must be host:port/],
+  ["another entity's identity", good.replace("entity:kss:a", "entity:dss:a"), /entities\.kss\.identity must be urn/],
+  [
+    "a missing file",
+    good.replace("anchors: cert.pem", "anchors: no.pem"),
+    /trust\.anchors: cannot read .*no\.pem \(ENOENT\)/,
+  ],
+  ["no PEM", good.replace("privateKey: key.pem", "privateKey: cert.pem"), /has no PEM block "PRIVATE KEY"/],
+])("%s is refused in one line that says where", async (_, text, message) => {
+  const refused = read(text);
+  await expect(refused).rejects.toThrow(TargetError);
+  await expect(refused).rejects.toThrow(message);
+});
+
+test("a missing target file says how to get one", async () => {
+  await expect(readTarget(join(folder, "none.yaml"))).rejects.toThrow(/cannot read the target file/);
+});

@@ -1,0 +1,52 @@
+// One entity's connections to the others, over mutual TLS, found through the registry alone (S2, clause 7.2.5).
+import type { DescService } from "@bufbuild/protobuf";
+import { type Client, createClient } from "@connectrpc/connect";
+import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
+import { type ClosableTransport, grpcTransport } from "../communications/grpc-transport.ts";
+import { refusal } from "../communications/refusal.ts";
+import type { TlsCredentials } from "../communications/tls-credentials.ts";
+import type { Network } from "./network.ts";
+
+export class Peers {
+  readonly #network: Network;
+  readonly #transports = new Map<string, { readonly endpoint: string; readonly transport: ClosableTransport }>();
+  #credentials: TlsCredentials;
+
+  constructor(network: Network, credentials: TlsCredentials) {
+    this.#network = network;
+    this.#credentials = credentials;
+  }
+
+  /** A client of a registered entity, or undefined where it is not registered; connects at the first call. */
+  find<S extends DescService>(service: S, identity: string): Client<S> | undefined {
+    const endpoint = this.#network.entity(identity)?.endpoint;
+    return endpoint === undefined ? undefined : createClient(service, this.#transport(identity, endpoint));
+  }
+
+  /** @throws ConnectError ENTITY_NOT_REGISTERED */
+  client<S extends DescService>(service: S, identity: string): Client<S> {
+    const client = this.find(service, identity);
+    if (client === undefined) throw refusal(ErrorReason.ENTITY_NOT_REGISTERED, identity);
+    return client;
+  }
+
+  /** New credentials or revocation lists hold for every call from now on: open connections were judged by the old ones. */
+  reload(credentials: TlsCredentials): void {
+    this.#credentials = credentials;
+    this.close();
+  }
+
+  close(): void {
+    for (const { transport } of this.#transports.values()) transport.close();
+    this.#transports.clear();
+  }
+
+  #transport(identity: string, endpoint: string): ClosableTransport {
+    const known = this.#transports.get(identity);
+    if (known?.endpoint === endpoint) return known.transport;
+    known?.transport.close();
+    const transport = grpcTransport({ address: endpoint, credentials: this.#credentials, serverIdentity: identity });
+    this.#transports.set(identity, { endpoint, transport });
+    return transport;
+  }
+}
