@@ -32,7 +32,7 @@ export function newContext(signer: { readonly identity: string }, audience: stri
   return create(SignedContextSchema, {
     signer: signer.identity,
     audience,
-    nonce: randomBytes(16),
+    nonce: new Uint8Array(randomBytes(16)),
     issuedAt: timestampFromDate(now),
   });
 }

@@ -15,7 +15,7 @@ export const WINDOW_MS = 300_000;
 export const SKEW_MS = 60_000;
 
 /** A message that repeats its context inside the signed bytes. */
-export type ContextualMessage = Message & { context?: SignedContext };
+type ContextualMessage = Message & { context?: SignedContext };
 
 export interface SignedRequestRules<M> {
   /** The other end of the connection; must be the signer. */
@@ -42,11 +42,11 @@ export interface SignedRequest<M> {
  */
 export function openSignedRequest<Desc extends DescMessage>(
   envelope: SignedEnvelope | undefined,
-  schema: MessageShape<Desc> extends ContextualMessage ? Desc : never,
+  schema: Desc,
   rules: SignedRequestRules<MessageShape<Desc>>,
 ): SignedRequest<MessageShape<Desc>> {
   if (envelope === undefined) throw refusal(ErrorReason.SIGNATURE_MISSING, "envelope");
-  const { message, signer } = verifyEnvelope<Desc>(envelope, schema, rules.trust);
+  const { message, signer } = verifyEnvelope(envelope, schema, rules.trust);
   const { context } = message as ContextualMessage;
   if (context?.issuedAt === undefined) throw refusal(ErrorReason.PAYLOAD_MALFORMED, "context");
   if (signer.identity !== rules.caller.identity) throw refusal(ErrorReason.SIGNER_NOT_CALLER);

@@ -53,7 +53,7 @@ export function createSigner({ privateKeyPem, certificateChainPem }: SignerMater
     publicKey: create(PublicKeySchema, { algorithm, spki }),
     certificate,
     sign(payloadType, payload) {
-      const value = signBytes(preAuthenticationEncoding(payloadType, payload), privateKey);
+      const value = new Uint8Array(signBytes(preAuthenticationEncoding(payloadType, payload), privateKey));
       return create(SignedEnvelopeSchema, { payload, payloadType, signatures: [{ algorithm, value, certificate }] });
     },
   };
