@@ -1,7 +1,7 @@
 import { type KeyObject, randomBytes } from "node:crypto";
 import { existsSync, renameSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { Authority, type AuthorityOptions, CLOCK_SKEW_MS } from "./authority.ts";
+import { Authority, type AuthorityMaterial, type AuthorityOptions, CLOCK_SKEW_MS } from "./authority.ts";
 import { buildCertificate, parseCertificate } from "./certificate.ts";
 import { fromPem, toPem } from "./der.ts";
 import type { DistinguishedName } from "./distinguished-name.ts";
@@ -45,6 +45,15 @@ export function openOrCreateAuthority(directory: string, creation: AuthorityCrea
 
 /** @throws PkiError corrupt_store, storage_failed */
 export function openAuthority(directory: string, options: AuthorityOptions = {}): Authority {
+  return new Authority(readAuthority(directory), options);
+}
+
+/**
+ * The authority's key and certificate themselves, for those that sign beside the log: a conformance kit makes faulty
+ * certificates of a trusted issuer with them and `buildCertificate`.
+ * @throws PkiError corrupt_store, storage_failed
+ */
+export function readAuthority(directory: string): AuthorityMaterial {
   const read = (file: string): string => {
     const content = readIfPresent(join(directory, file));
     if (content === undefined) throw new PkiError("corrupt_store", `${join(directory, file)} is missing`);
@@ -69,10 +78,7 @@ export function openAuthority(directory: string, options: AuthorityOptions = {})
   }
   const issuers = fromPem("CERTIFICATE", read(FILES.issuers));
   read(FILES.log);
-  return new Authority(
-    { directory, privateKey, certificate, issuers, log: new IssuanceLog(join(directory, FILES.log)) },
-    options,
-  );
+  return { directory, privateKey, certificate, issuers, log: new IssuanceLog(join(directory, FILES.log)) };
 }
 
 function create(directory: string, creation: AuthorityCreation): void {

@@ -29,6 +29,7 @@ const DAY_MS = 24 * 60 * 60 * 1000;
 /** Validity starts this much earlier, for peers whose clock is behind (the profile's skew). */
 export const CLOCK_SKEW_MS = 60_000;
 const RESPONDER_VALIDITY_MS = 30 * DAY_MS;
+const RESPONDER_FILES = { key: "ocsp-key.pem", certificate: "ocsp-certificate.pem" } as const;
 const OCSP_ANSWER_MS = 60 * 60 * 1000;
 
 export type AuthorityOptions = {
@@ -64,6 +65,8 @@ export type IssuedCertificate = {
   notAfter: Date;
 };
 
+type ResponderIdentity = { certificate: ParsedCertificate; privateKey: KeyObject };
+
 export type IssuedEntry = IssuedRecord & { revocation?: RevocationRecord };
 
 /**
@@ -79,6 +82,7 @@ export class Authority {
   readonly #options: AuthorityOptions;
   readonly #now: () => Date;
   #list: RevocationList | undefined;
+  #responder: ResponderIdentity | undefined;
 
   constructor(material: AuthorityMaterial, options: AuthorityOptions) {
     this.directory = material.directory;
@@ -244,7 +248,7 @@ export class Authority {
     const producedAt = this.#now();
     return respondToOcspRequest(request, {
       issuer: this.certificate,
-      signer: this.#responder(),
+      signer: this.#currentResponder(),
       statusOf: (serialNumber) => this.statusOf(serialNumber),
       producedAt,
       nextUpdate: new Date(producedAt.getTime() + OCSP_ANSWER_MS),
@@ -304,19 +308,32 @@ export class Authority {
     }
   }
 
-  #responder(): { certificate: ParsedCertificate; privateKey: KeyObject } {
-    const keyPath = join(this.directory, "ocsp-key.pem");
-    const certificatePath = join(this.directory, "ocsp-certificate.pem");
-    const storedKey = readIfPresent(keyPath)?.toString();
-    const storedCertificate = readIfPresent(certificatePath)?.toString();
-    if (storedKey !== undefined && storedCertificate !== undefined) {
-      const certificate = parseCertificate(derOf("CERTIFICATE", storedCertificate, "corrupt_store"));
-      const privateKey = parsePrivateKey(storedKey);
-      const left = certificate.notAfter.getTime() - this.#now().getTime();
-      if (left > RESPONDER_VALIDITY_MS / 3 && certificate.x509.checkPrivateKey(privateKey)) {
-        return { certificate, privateKey };
-      }
+  #currentResponder(): ResponderIdentity {
+    const lasts = ({ certificate }: ResponderIdentity): boolean =>
+      certificate.notAfter.getTime() - this.#now().getTime() > RESPONDER_VALIDITY_MS / 3;
+    if (this.#responder === undefined || !lasts(this.#responder)) {
+      const stored = this.#storedResponder();
+      this.#responder = stored !== undefined && lasts(stored) ? stored : this.#newResponder();
     }
+    return this.#responder;
+  }
+
+  #storedResponder(): ResponderIdentity | undefined {
+    const key = readIfPresent(join(this.directory, RESPONDER_FILES.key))?.toString();
+    const pem = readIfPresent(join(this.directory, RESPONDER_FILES.certificate))?.toString();
+    if (key === undefined || pem === undefined) return undefined;
+    try {
+      const certificate = parseCertificate(derOf("CERTIFICATE", pem, "malformed_certificate"));
+      const privateKey = parsePrivateKey(key);
+      return certificate.x509.checkPrivateKey(privateKey) ? { certificate, privateKey } : undefined;
+    } catch (error) {
+      // Like the list, the responder can always be made anew.
+      if (error instanceof PkiError) return undefined;
+      throw error;
+    }
+  }
+
+  #newResponder(): ResponderIdentity {
     const { privateKey, publicKey } = generateKeyPair();
     const issued = this.#sign(
       {
@@ -329,8 +346,8 @@ export class Authority {
       },
       { profile: "ocsp-responder", validityMs: RESPONDER_VALIDITY_MS },
     );
-    writeDurably(keyPath, privateKeyPem(privateKey), PRIVATE_FILE);
-    writeDurably(certificatePath, issued.pem, PUBLIC_FILE);
+    writeDurably(join(this.directory, RESPONDER_FILES.key), privateKeyPem(privateKey), PRIVATE_FILE);
+    writeDurably(join(this.directory, RESPONDER_FILES.certificate), issued.pem, PUBLIC_FILE);
     return { certificate: parseCertificate(issued.der), privateKey };
   }
 }

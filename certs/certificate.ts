@@ -1,6 +1,6 @@
 import { createHash, createPublicKey, type KeyObject, randomBytes, X509Certificate } from "node:crypto";
 import * as pkijs from "pkijs";
-import { block, decodeDer, normalizeSerial, parseAs, serialHex, time, unsignedInteger } from "./der.ts";
+import { block, decodeDer, parseAs, serialHex, time, unsignedInteger } from "./der.ts";
 import { type DistinguishedName, encodeName, nameDer, nameFromDer } from "./distinguished-name.ts";
 import {
   authorityKeyIdentifierExtension,
@@ -144,14 +144,4 @@ export function parseCertificate(der: Uint8Array): ParsedCertificate {
     signatureOid: certificate.signatureAlgorithm.algorithmId,
     extensions: readExtensions(certificate.extensions ?? [], code),
   };
-}
-
-/** The serial number in this project's spelling. */
-export function serialNumberOf(certificate: X509Certificate): string {
-  return normalizeSerial(certificate.serialNumber);
-}
-
-/** Whether two keys are one and the same public key. */
-export function sameKey(left: KeyObject, right: KeyObject): boolean {
-  return Buffer.compare(publicKeyDer(left), publicKeyDer(right)) === 0;
 }

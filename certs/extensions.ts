@@ -72,8 +72,8 @@ export function extendedKeyUsageExtension(usages: readonly (ExtendedKeyUsage | s
   return extension(OID.extendedKeyUsage, false, new pkijs.ExtKeyUsage({ keyPurposes: oids }).toSchema());
 }
 
-export function subjectAltNameExtension(names: readonly SubjectAltName[], critical = false): pkijs.Extension {
-  return extension(OID.subjectAltName, critical, new pkijs.AltName({ altNames: names.map(generalName) }).toSchema());
+export function subjectAltNameExtension(names: readonly SubjectAltName[]): pkijs.Extension {
+  return extension(OID.subjectAltName, false, new pkijs.AltName({ altNames: names.map(generalName) }).toSchema());
 }
 
 function generalName({ type, value }: SubjectAltName): pkijs.GeneralName {
