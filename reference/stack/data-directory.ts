@@ -61,7 +61,9 @@ export class DataDirectory {
         throw new DataDirectoryError(`cannot use ${this.path}: ${messageOf(cause)}; name another with --data`);
       const holder = Number(readFileSync(this.#lock, "utf8"));
       if (isRunning(holder))
-        throw new DataDirectoryError(`${this.path} is in use by process ${holder}; stop it, or name another with --data`);
+        throw new DataDirectoryError(
+          `${this.path} is in use by process ${holder}; stop it, or name another with --data`,
+        );
       rmSync(this.#lock, { force: true });
       this.#take();
     }
@@ -78,7 +80,8 @@ export async function openDatabase(directory: string): Promise<Level<string, str
     await database.open();
   } catch (cause) {
     const why = (cause as { cause?: { code?: string; message?: string } }).cause;
-    if (why?.code === "LEVEL_LOCKED") throw new DataDirectoryError(`${directory} is in use by another process; stop it first`);
+    if (why?.code === "LEVEL_LOCKED")
+      throw new DataDirectoryError(`${directory} is in use by another process; stop it first`);
     throw new DataDirectoryError(
       `the database in ${directory} does not open (${why?.message ?? messageOf(cause)}); restore it from a copy, or name another directory with --data`,
     );

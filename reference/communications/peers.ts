@@ -2,17 +2,22 @@
 import type { DescService } from "@bufbuild/protobuf";
 import { type Client, createClient } from "@connectrpc/connect";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
-import { type ClosableTransport, grpcTransport } from "../communications/grpc-transport.ts";
-import { refusal } from "../communications/refusal.ts";
-import type { TlsCredentials } from "../communications/tls-credentials.ts";
-import type { Network } from "./network.ts";
+import type { Entity } from "../../gen/x1410/v1/identity_pb.ts";
+import { type ClosableTransport, grpcTransport } from "./grpc-transport.ts";
+import { refusal } from "./refusal.ts";
+import type { TlsCredentials } from "./tls-credentials.ts";
+
+/** The part of the registry that leads from an identity to an endpoint. */
+export interface EntityDirectory {
+  entity(identity: string): Entity | undefined;
+}
 
 export class Peers {
-  readonly #network: Network;
+  readonly #network: EntityDirectory;
   readonly #transports = new Map<string, { readonly endpoint: string; readonly transport: ClosableTransport }>();
   #credentials: TlsCredentials;
 
-  constructor(network: Network, credentials: TlsCredentials) {
+  constructor(network: EntityDirectory, credentials: TlsCredentials) {
     this.#network = network;
     this.#credentials = credentials;
   }
