@@ -12,7 +12,7 @@ export type Role = (typeof ROLES)[number];
 export type Identity = { role: Role; name: string };
 
 /** Letters and digits first, so that a name is also a safe file name; no colon, so that the URN parses one way only. */
-const NAME = /^[A-Za-z0-9][A-Za-z0-9._@+-]{0,126}$/;
+const NAME = /^[a-z0-9][a-z0-9.-]{0,62}$/;
 
 export function isRole(value: string): value is Role {
   return (ROLES as readonly string[]).includes(value);
