@@ -1,0 +1,92 @@
+// The open connections of a listener and who is behind each. The identity is derived once, when the connection opens; a call looks it up.
+import { randomUUID } from "node:crypto";
+import type { TLSSocket } from "node:tls";
+import { fingerprintOf, identityOf, parseIdentity } from "../../certs/identity.ts";
+import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
+import type { Peer } from "./peer.ts";
+import { refusal } from "./refusal.ts";
+import { assertStanding, type RevocationStatus, type Standing } from "./revocation-status.ts";
+
+interface Connection {
+  readonly peer: Peer;
+  readonly socket: TLSSocket;
+  /** Why no call is answered on this connection, whatever its certificate; the refusal waits for the first call, which can carry it. */
+  readonly identityInvalid: boolean;
+  /** Undefined where the peer has no certificate. */
+  standing: Standing | undefined;
+}
+
+export class ConnectionTable {
+  readonly #connections = new Map<string, Connection>();
+  #status: RevocationStatus;
+  #emptied: () => void = () => undefined;
+
+  constructor(status: RevocationStatus) {
+    this.#status = status;
+  }
+
+  /** Enters a connection whose handshake is done; it leaves by itself when the socket closes. Answers its id. */
+  enter(socket: TLSSocket): string {
+    const connectionId = randomUUID();
+    const certificate = socket.getPeerX509Certificate();
+    const identity = certificate === undefined ? undefined : identityOf(certificate);
+    this.#connections.set(connectionId, {
+      socket,
+      peer: {
+        identity: identity ?? "",
+        fingerprint: certificate === undefined ? "" : fingerprintOf(certificate),
+        certificate: certificate?.raw,
+        transport: certificate === undefined ? "anonymous" : "mtls",
+        connectionId,
+      },
+      identityInvalid: certificate !== undefined && (identity === undefined || parseIdentity(identity) === undefined),
+      standing: certificate === undefined ? undefined : this.#status.standingOf(certificate.raw),
+    });
+    socket.once("close", () => {
+      this.#connections.delete(connectionId);
+      if (this.#connections.size === 0) this.#emptied();
+    });
+    return connectionId;
+  }
+
+  /**
+   * The peer behind a connection, as of now.
+   * @throws ConnectError IDENTITY_INVALID, CERTIFICATE_EXPIRED, CERTIFICATE_REVOKED, CERTIFICATE_REQUIRED (the connection is gone)
+   */
+  peerOf(connectionId: string): Peer {
+    const connection = this.#connections.get(connectionId);
+    if (connection === undefined) throw refusal(ErrorReason.CERTIFICATE_REQUIRED);
+    if (connection.standing !== undefined) assertStanding(connection.standing, Date.now());
+    if (connection.identityInvalid) throw refusal(ErrorReason.IDENTITY_INVALID);
+    return connection.peer;
+  }
+
+  /** Judges the open connections by new lists: what they revoke is refused from the next call on. */
+  reassess(status: RevocationStatus): void {
+    this.#status = status;
+    for (const connection of this.#connections.values()) {
+      const { certificate } = connection.peer;
+      if (certificate !== undefined) connection.standing = status.standingOf(certificate);
+    }
+  }
+
+  /** Waits until the last connection has closed; false where that takes longer than `ms`. */
+  emptyWithin(ms: number): Promise<boolean> {
+    if (this.#connections.size === 0) return Promise.resolve(true);
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => resolve(false), ms);
+      this.#emptied = () => {
+        clearTimeout(timer);
+        resolve(true);
+      };
+    });
+  }
+
+  cut(connectionId: string): void {
+    this.#connections.get(connectionId)?.socket.destroy();
+  }
+
+  cutAll(): void {
+    for (const { socket } of this.#connections.values()) socket.destroy();
+  }
+}

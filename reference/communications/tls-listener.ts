@@ -1,0 +1,117 @@
+// The one door of a server: TLS with client certificates on a port of its own (clause 7.2.5, AAC1, AAC2, AAC4). What comes through is
+// handed on as a socket with a known peer; which RPC stack speaks on it is not decided here.
+import type { AddressInfo } from "node:net";
+import { createServer, type Server, type TLSSocket } from "node:tls";
+import { ConnectionTable } from "./connection-table.ts";
+import type { Log } from "./log.ts";
+import { RevocationStatus } from "./revocation-status.ts";
+import { secureContextOptions, type TlsCredentials } from "./tls-credentials.ts";
+
+export interface TlsListenerOptions {
+  readonly credentials: TlsCredentials;
+  /** "certificate": whoever has no valid one fails in the handshake. "anonymous": none is asked for (enrolment port only). */
+  readonly clients: "certificate" | "anonymous";
+  readonly protocols: readonly ("h2" | "http/1.1")[];
+  readonly handshakeTimeoutMs: number;
+  readonly maxConnections: number;
+  readonly log: Log;
+  /** Gets each connection whose handshake is done, with the id that names it in `connections`. */
+  onConnection(socket: TLSSocket, connectionId: string): void;
+}
+
+/** A listener that could not start; the message says what to do. */
+export class ListenError extends Error {
+  override readonly name = "ListenError";
+}
+
+export class TlsListener {
+  readonly connections: ConnectionTable;
+  readonly #options: TlsListenerOptions;
+  readonly #server: Server;
+
+  private constructor(options: TlsListenerOptions) {
+    const { credentials, clients, protocols, handshakeTimeoutMs, maxConnections, log } = options;
+    this.#options = options;
+    this.connections = new ConnectionTable(new RevocationStatus(credentials));
+    this.#server = createServer({
+      ...secureContextOptions(credentials),
+      requestCert: clients === "certificate",
+      rejectUnauthorized: clients === "certificate",
+      ALPNProtocols: [...protocols],
+      handshakeTimeout: handshakeTimeoutMs,
+      noDelay: true,
+    });
+    this.#server.maxConnections = maxConnections;
+    this.#server.on("secureConnection", (socket) => this.#accept(socket));
+    this.#server.on("tlsClientError", (error) => log.warn("handshake failed", { error: codeOf(error) }));
+  }
+
+  /**
+   * Listens on `host`:`port`, 0 for any free port.
+   * @throws ListenError where the port is taken or not permitted, PkiError or an OpenSSL error where the credentials do not parse
+   */
+  static async open(host: string, port: number, options: TlsListenerOptions): Promise<TlsListener> {
+    const listener = new TlsListener(options);
+    const server = listener.#server;
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", (error) => reject(new ListenError(whyNot(error, host, port), { cause: error })));
+      server.listen(port, host, () => {
+        server.removeAllListeners("error");
+        server.on("error", (error) => options.log.error("listener", { error: codeOf(error) }));
+        resolve();
+      });
+    });
+    return listener;
+  }
+
+  get host(): string {
+    return (this.#server.address() as AddressInfo).address;
+  }
+
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  /** New credentials and lists for new connections at once, and for the calls on the open ones. Throws before anything has changed. */
+  reload(credentials: TlsCredentials): void {
+    const status = new RevocationStatus(credentials);
+    this.#server.setSecureContext(secureContextOptions(credentials));
+    this.connections.reassess(status);
+  }
+
+  /** Takes no further connections; the open ones go on. */
+  stop(): void {
+    if (this.#server.listening) this.#server.close();
+  }
+
+  #accept(socket: TLSSocket): void {
+    // A peer that vanishes is its own business; the RPC stack sees the close.
+    socket.on("error", () => undefined);
+    try {
+      this.#options.onConnection(socket, this.connections.enter(socket));
+    } catch (error) {
+      this.#options.log.error("connection refused", { error: codeOf(error) });
+      socket.destroy();
+    }
+  }
+}
+
+function whyNot(error: Error, host: string, port: number): string {
+  const place = `${host}:${port}`;
+  switch (codeOf(error)) {
+    case "EADDRINUSE":
+      return `${place} is in use by another process: choose another port, or 0 for any free one`;
+    case "EACCES":
+      return `${place} needs privileges that this process lacks: choose a port above 1023`;
+    case "EADDRNOTAVAIL":
+    case "ENOTFOUND":
+      return `${place} is no address of this machine: give one that is, such as 127.0.0.1`;
+    default:
+      return `cannot listen on ${place}: ${error.message}`;
+  }
+}
+
+function codeOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return (error as NodeJS.ErrnoException).code ?? error.message;
+}
