@@ -1,6 +1,13 @@
 // Prints the source of a proto2 .proto file from its descriptor. buf/validate/validate.proto comes in no npm package as text, only as a
 // descriptor inside @bufbuild/protovalidate; so every protoc gets it without a download. It covers what that file uses and refuses the rest.
-import { type DescField, type DescFile, type DescMessage, getExtension, hasExtension, ScalarType } from "@bufbuild/protobuf";
+import {
+  type DescField,
+  type DescFile,
+  type DescMessage,
+  getExtension,
+  hasExtension,
+  ScalarType,
+} from "@bufbuild/protobuf";
 import { type ReflectMessage, reflect } from "@bufbuild/protobuf/reflect";
 import type { DescriptorProto_ExtensionRange, FieldOptions, FileOptions } from "@bufbuild/protobuf/wkt";
 
@@ -64,7 +71,13 @@ function extensionRange({ start, end }: DescriptorProto_ExtensionRange): string 
 }
 
 function fieldLine(field: DescFile["extensions"][number] | DescField, inOneof = false): string {
-  const label = inOneof ? "" : field.proto.label === 3 && field.fieldKind !== "map" ? "repeated " : field.fieldKind === "map" ? "" : "optional ";
+  const label = inOneof
+    ? ""
+    : field.proto.label === 3 && field.fieldKind !== "map"
+      ? "repeated "
+      : field.fieldKind === "map"
+        ? ""
+        : "optional ";
   const end = field.kind === "extension" ? ";" : "";
   return `${label}${typeName(field)} ${field.name} = ${field.number}${end}`;
 }
@@ -87,7 +100,8 @@ function rules(field: DescField, file: DescFile): string {
   if (options === undefined) return "";
   const known = file.extensions.filter((e) => e.extendee.typeName === options.$typeName && hasExtension(options, e));
   const unknown = options.$unknown?.length ?? 0;
-  if (known.length !== 1 || unknown !== 1) throw new Error(`${field.parent.typeName}.${field.name}: options are not covered`);
+  if (known.length !== 1 || unknown !== 1)
+    throw new Error(`${field.parent.typeName}.${field.name}: options are not covered`);
   return ` [${known
     .map((extension) => {
       const value = getExtension(options, extension) as never;

@@ -1,0 +1,55 @@
+// Runs the tools of this project: those that npm installed come before anything of the same name on the machine.
+import { execFile } from "node:child_process";
+import { constants } from "node:os";
+import { delimiter, join } from "node:path";
+
+export const ROOT = join(import.meta.dirname, "..");
+
+export interface RunResult {
+  /** Exit code; 128 and the signal's number where a signal ended it. */
+  readonly code: number;
+  /** Standard output, then standard error. */
+  readonly output: string;
+  readonly stdout: string;
+}
+
+export interface RunOptions {
+  readonly cwd?: string;
+  readonly env?: NodeJS.ProcessEnv;
+  /** Milliseconds until the command is killed; 10 minutes unless told. */
+  readonly timeoutMs?: number;
+}
+
+/** Runs a command to its end with no input. A command that fails is a result, not an exception; one that cannot start has code 127. */
+export function run(command: string, args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
+  const env = options.env ?? process.env;
+  const path = [join(ROOT, "node_modules/.bin"), env["PATH"] ?? ""].join(delimiter);
+  return new Promise((resolve) => {
+    const child = execFile(
+      command,
+      args,
+      {
+        cwd: options.cwd ?? ROOT,
+        env: { ...env, PATH: path },
+        maxBuffer: 256 << 20,
+        timeout: options.timeoutMs ?? 600_000,
+        killSignal: "SIGKILL",
+      },
+      (error, stdout, stderr) => {
+        const output = [stdout, stderr].filter((text) => text !== "").join("\n");
+        if (error === null) resolve({ code: 0, output, stdout });
+        else if (typeof error.code === "number") resolve({ code: error.code, output, stdout });
+        else if (error.signal) resolve({ code: 128 + constants.signals[error.signal], output, stdout });
+        else resolve({ code: 127, output: `${command}: ${error.message}`, stdout });
+      },
+    );
+    child.stdin?.end();
+  });
+}
+
+/** As `run`, for a command whose failure ends the tool that calls it. */
+export async function must(command: string, args: readonly string[], options: RunOptions = {}): Promise<string> {
+  const { code, output, stdout } = await run(command, args, options);
+  if (code !== 0) throw new Error(`${command} ${args.join(" ")} ended with code ${code}\n${output.trimEnd()}`);
+  return stdout;
+}
