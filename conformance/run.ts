@@ -44,8 +44,18 @@ export async function run(target: Target, options: RunOptions): Promise<RunResul
   const trust = trustOf(target);
   for (const procedure of options.selected ?? procedures) {
     options.onProcedure?.(procedure);
-    const provider = new DataProvider(target, target.provider, new Channels(target, target.provider, options.client), trust);
-    const consumer = new DataConsumer(target, target.consumer, new Channels(target, target.consumer, options.client), trust);
+    const provider = new DataProvider(
+      target,
+      target.provider,
+      new Channels(target, target.provider, options.client),
+      trust,
+    );
+    const consumer = new DataConsumer(
+      target,
+      target.consumer,
+      new Channels(target, target.consumer, options.client),
+      trust,
+    );
     const cast: Cast = { provider, consumer, records: options.records, leftovers: [] };
     try {
       results.push(await replay(staged(procedure, options.client), cast, options.onStep));
@@ -97,7 +107,9 @@ async function prepareAccounts(target: Target, client: ClientStack): Promise<voi
 
 /** Judges certificates that sign messages: those of the target's trust anchors, revoked ones refused. */
 function trustOf(target: Target): Trust {
-  const intermediates = [target.provider, target.consumer].map(({ certificateChainPem }: Credential) => certificateChainPem);
+  const intermediates = [target.provider, target.consumer].map(
+    ({ certificateChainPem }: Credential) => certificateChainPem,
+  );
   return new ChainVerifier({
     trustAnchors: target.trustAnchorsPem,
     intermediates: intermediates.join("\n"),

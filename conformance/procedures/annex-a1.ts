@@ -30,7 +30,9 @@ export const annexA1: Procedure<Cast> = {
     const data = await step("A1.1", "DP", "collects and desensitizes", (seen) => desensitized(records, seen));
 
     const secret = await step("A1.2.1", "DP", "generates the data encryption key", () => randomBytes(32));
-    const key = await step("A1.2.2", "DP → KSS", "registers for a key id and its address", (seen) => provider.registerKey(seen));
+    const key = await step("A1.2.2", "DP → KSS", "registers for a key id and its address", (seen) =>
+      provider.registerKey(seen),
+    );
     const encrypted = provider.encrypt(data, secret, key);
     const stored = await step("A1.2.3", "DP → DSS", "encrypts and registers the ciphertext", async (seen) => {
       const registered = await provider.registerPackage(() => {});
@@ -66,7 +68,10 @@ export const annexA1: Procedure<Cast> = {
     });
     await step("A1.7", "DSPM → DP", "asks for key and ciphertext", async (seen) => {
       expect(submitted.state === PolicyState.AWAITING_STORAGE, "a policy that awaits storage");
-      expect(submitted.pending.includes(PendingStorage.KEY) && submitted.pending.includes(PendingStorage.PACKAGE), "both named");
+      expect(
+        submitted.pending.includes(PendingStorage.KEY) && submitted.pending.includes(PendingStorage.PACKAGE),
+        "both named",
+      );
       await expectRefusal(() => provider.confirmStorage(policyId), ErrorReason.STORAGE_INCOMPLETE);
       seen("key and ciphertext still to be stored; confirming now is refused as STORAGE_INCOMPLETE");
     });

@@ -26,18 +26,23 @@ export const annexA2: Procedure<Cast> = {
       provider.share(desensitized(records), undefined, leftovers),
     );
 
-    const found = await step("A2.1", "DC → DSSM", "finds the information: search, subscription, forwarded", async (seen) => {
-      const searched = await consumer.search(shared.stored.id);
-      const subscribed = await consumer.awaitPublication(shared.stored.id);
-      const forwarded = await consumer.lookUp(shared.contractAddress);
-      const ways = [searched, subscribed, forwarded].map((published) => published?.contractAddress);
-      expect(
-        ways.every((address) => address === shared.contractAddress),
-        "the same contract by all three ways",
-      );
-      seen(`${shared.contractAddress}, by all three ways`);
-      return consumer.checkPublication(forwarded);
-    });
+    const found = await step(
+      "A2.1",
+      "DC → DSSM",
+      "finds the information: search, subscription, forwarded",
+      async (seen) => {
+        const searched = await consumer.search(shared.stored.id);
+        const subscribed = await consumer.awaitPublication(shared.stored.id);
+        const forwarded = await consumer.lookUp(shared.contractAddress);
+        const ways = [searched, subscribed, forwarded].map((published) => published?.contractAddress);
+        expect(
+          ways.every((address) => address === shared.contractAddress),
+          "the same contract by all three ways",
+        );
+        seen(`${shared.contractAddress}, by all three ways`);
+        return consumer.checkPublication(forwarded);
+      },
+    );
     await step("A2.2", "DC ↔ AAU", "mutual authentication, right to access", async (seen) => {
       const rights = await consumer.authenticate(seen);
       expect(rights.access, "the right to access");
@@ -57,7 +62,10 @@ export const annexA2: Procedure<Cast> = {
 
     const claims = await consequence("A2.5", "DSAM → TM", "orders a token", (seen) => {
       const { bound, text } = boundTo(grant.accessToken, consumer.certificateSha256);
-      expect(bound.keyId === shared.key.id && bound.accessId === grant.record?.accessId, "a token for this key and this access");
+      expect(
+        bound.keyId === shared.key.id && bound.accessId === grant.record?.accessId,
+        "a token for this key and this access",
+      );
       seen(text);
       return bound;
     });
@@ -69,15 +77,28 @@ export const annexA2: Procedure<Cast> = {
     await consequence("A2.7", "TM → DSAM", "hands over the token", async (seen) => {
       const again = await consumer.requestAccess(request);
       expect(again.record?.accessId === grant.record?.accessId, "the first record for the identical request");
-      expect(boundTo(again.accessToken, consumer.certificateSha256).bound.tokenId === claims.tokenId, "the same token id");
+      expect(
+        boundTo(again.accessToken, consumer.certificateSha256).bound.tokenId === claims.tokenId,
+        "the same token id",
+      );
       seen("the identical request gets the same record and the same token id");
     });
     await step("A2.8", "DSAM → DC", "sends token, key and ciphertext information, certificates", (seen) => {
       const { kss, dss } = consumer.target.entities;
       expect(grant.requestedPermission === undefined, "no requested permission in Annex A");
-      expect(grant.key?.keyAddress === shared.key.address && grant.package?.packageAddress === shared.stored.address, "both addresses");
-      expect(grant.key.server?.identity === kss.identity && (grant.key.server.certificate?.certificates.length ?? 0) > 0, "the KSS's certificate");
-      expect(grant.package.server?.identity === dss.identity && (grant.package.server.certificate?.certificates.length ?? 0) > 0, "the DSS's certificate");
+      expect(
+        grant.key?.keyAddress === shared.key.address && grant.package?.packageAddress === shared.stored.address,
+        "both addresses",
+      );
+      expect(
+        grant.key.server?.identity === kss.identity && (grant.key.server.certificate?.certificates.length ?? 0) > 0,
+        "the KSS's certificate",
+      );
+      expect(
+        grant.package.server?.identity === dss.identity &&
+          (grant.package.server.certificate?.certificates.length ?? 0) > 0,
+        "the DSS's certificate",
+      );
       seen("token, both addresses and certificates");
     });
 
@@ -86,7 +107,9 @@ export const annexA2: Procedure<Cast> = {
       await expectRefusal(() => consumer.getKey(altered, shared.key.id, () => {}), ErrorReason.TOKEN_INVALID);
       seen("a token with one altered character is refused as TOKEN_INVALID");
     });
-    const key = await step("A2.9", "DC → TV", "the token", (seen) => consumer.getKey(grant.accessToken, shared.key.id, seen));
+    const key = await step("A2.9", "DC → TV", "the token", (seen) =>
+      consumer.getKey(grant.accessToken, shared.key.id, seen),
+    );
     unobservable(
       "A2.10.2",
       "TV → TM",
@@ -94,7 +117,10 @@ export const annexA2: Procedure<Cast> = {
       "optional, and between two servers under test: seen only where the kit plays the management",
     );
     await consequence("A2.11", "TV → KSM", "the result", async (seen) => {
-      await expectRefusal(() => consumer.getKey(grant.accessToken, shared.key.id, () => {}), ErrorReason.TOKEN_REDEEMED);
+      await expectRefusal(
+        () => consumer.getKey(grant.accessToken, shared.key.id, () => {}),
+        ErrorReason.TOKEN_REDEEMED,
+      );
       seen("the key left; a second redemption is refused as TOKEN_REDEEMED");
     });
     await step("A2.12", "KSM → DC", "the key", (seen) => {
@@ -102,7 +128,9 @@ export const annexA2: Procedure<Cast> = {
       seen("the provider's key");
     });
 
-    const ciphertext = await step("A2.13", "DC → DD", "requests the ciphertext", (seen) => consumer.getPackage(shared.stored.id, seen));
+    const ciphertext = await step("A2.13", "DC → DD", "requests the ciphertext", (seen) =>
+      consumer.getPackage(shared.stored.id, seen),
+    );
     await consequence("A2.14", "DD", "authenticates the consumer", async (seen) => {
       await consumer.connect("dss", () => {});
       seen("who shows no certificate is refused");

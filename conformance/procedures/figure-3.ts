@@ -1,9 +1,9 @@
 // Figure 3, clause 7.3.1: a data provider shares data with an access permission.
 import { randomBytes } from "node:crypto";
-import { Finality } from "../../gen/x1410/v1/ledger_pb.ts";
-import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { PolicyState } from "../../gen/x1410/v1/data_sharing_pb.ts";
 import { PendingStorage } from "../../gen/x1410/v1/data_sharing_policy_pb.ts";
+import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
+import { Finality } from "../../gen/x1410/v1/ledger_pb.ts";
 import { withBitFlipped } from "../mutation.ts";
 import { expectRefusal } from "../refusal.ts";
 import type { Cast } from "./cast.ts";
@@ -32,13 +32,17 @@ export const figure3: Procedure<Cast> = {
     const data = await step("F3.1", "DP", "collects and desensitizes", (seen) => desensitized(records, seen));
 
     await step("F3.2.1", "DP ↔ KSS", "mutual authentication, session key", (seen) => provider.connect("kss", seen));
-    const key = await step("F3.2.2", "DP → KSS", "registers for a key id and its address", (seen) => provider.registerKey(seen));
+    const key = await step("F3.2.2", "DP → KSS", "registers for a key id and its address", (seen) =>
+      provider.registerKey(seen),
+    );
     await step("F3.2.3", "DP ↔ DSS", "mutual authentication, session key", (seen) => provider.connect("dss", seen));
     const stored = await step("F3.2.4", "DP → DSS", "registers for a package id and its address", (seen) =>
       provider.registerPackage(seen),
     );
 
-    const information = await step("F3.3.1", "DP", "creates the data-sharing information", () => provider.information(key, stored));
+    const information = await step("F3.3.1", "DP", "creates the data-sharing information", () =>
+      provider.information(key, stored),
+    );
     const secret = await step("F3.3.2", "DP", "generates the key", () => randomBytes(32));
     const permission = await step("F3.3.3", "DP", "sets the access permission", (seen) => {
       seen("1 access, read only, for one hour");
@@ -65,13 +69,18 @@ export const figure3: Procedure<Cast> = {
     // The stage for F3.9.1 and F3.12: a provider that watches and a consumer that has subscribed.
     const notified = begun(provider.awaitContract(policyId));
     const delivered = begun(consumer.awaitPublication(stored.id));
-    const submitted = await step("F3.5", "DP → DSPM", "information, policy, access permission, signature", async (seen) => {
-      const policy = await provider.submit(provider.sign(submission));
-      leftovers.push(() => provider.withdraw(policyId, key, stored));
-      expect(policy.policyId === policyId, "the policy that was submitted");
-      seen(`policy ${policyId}`);
-      return policy;
-    });
+    const submitted = await step(
+      "F3.5",
+      "DP → DSPM",
+      "information, policy, access permission, signature",
+      async (seen) => {
+        const policy = await provider.submit(provider.sign(submission));
+        leftovers.push(() => provider.withdraw(policyId, key, stored));
+        expect(policy.policyId === policyId, "the policy that was submitted");
+        seen(`policy ${policyId}`);
+        return policy;
+      },
+    );
     await consequence("F3.6", "DSPM", "verifies the signature, creates the DLT transaction", async (seen) => {
       const forged = withBitFlipped(provider.sign(provider.submission(information, permission)));
       await expectRefusal(() => provider.submit(forged), ErrorReason.SIGNATURE_INVALID);
@@ -79,7 +88,10 @@ export const figure3: Procedure<Cast> = {
     });
     await step("F3.7", "DSPM → DP", "asks for key and package", async (seen) => {
       expect(submitted.state === PolicyState.AWAITING_STORAGE, "a policy that awaits storage");
-      expect(submitted.pending.includes(PendingStorage.KEY) && submitted.pending.includes(PendingStorage.PACKAGE), "both named");
+      expect(
+        submitted.pending.includes(PendingStorage.KEY) && submitted.pending.includes(PendingStorage.PACKAGE),
+        "both named",
+      );
       await expectRefusal(() => provider.confirmStorage(policyId), ErrorReason.STORAGE_INCOMPLETE);
       seen("key and package still to be stored; confirming now is refused as STORAGE_INCOMPLETE");
     });
@@ -128,20 +140,25 @@ export const figure3: Procedure<Cast> = {
           seen(published.contractAddress);
         }),
       async () => {
-        const grant = await consequence("F3.9.3", "DSPM → APM", "notifies: address, access permission", async (seen) => {
-          const found = consumer.checkPublication(await consumer.lookUp(policy.contractAddress));
-          const request = consumer.signRequest(consumer.accessRequest(found));
-          const answer = await consumer.requestAccess(request);
-          const requested = consumer.requestedPermission(answer);
-          expect(
-            requested.readOnly === permission.readOnly &&
-              requested.accessTimes === permission.accessTimes &&
-              requested.expiration?.seconds === permission.expiration?.seconds,
-            "a requested permission with the terms that the provider set",
-          );
-          seen("executing the contract gives a requested permission with these terms");
-          return found;
-        });
+        const grant = await consequence(
+          "F3.9.3",
+          "DSPM → APM",
+          "notifies: address, access permission",
+          async (seen) => {
+            const found = consumer.checkPublication(await consumer.lookUp(policy.contractAddress));
+            const request = consumer.signRequest(consumer.accessRequest(found));
+            const answer = await consumer.requestAccess(request);
+            const requested = consumer.requestedPermission(answer);
+            expect(
+              requested.readOnly === permission.readOnly &&
+                requested.accessTimes === permission.accessTimes &&
+                requested.expiration?.seconds === permission.expiration?.seconds,
+              "a requested permission with the terms that the provider set",
+            );
+            seen("executing the contract gives a requested permission with these terms");
+            return found;
+          },
+        );
         await consequence("F3.9.4", "APM", "stores the access permission", async (seen) => {
           const second = consumer.signRequest(consumer.accessRequest(grant));
           await expectRefusal(() => consumer.requestAccess(second), ErrorReason.ACCESS_TIMES_EXHAUSTED);

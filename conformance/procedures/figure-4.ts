@@ -33,18 +33,23 @@ export const figure4: Procedure<Cast> = {
       provider.share(desensitized(records), { accessTimes: 2, readOnly: true }, leftovers),
     );
 
-    const found = await step("F4.1", "DC → DSSM", "finds the information: search, subscription, forwarded", async (seen) => {
-      const searched = await consumer.search(shared.stored.id);
-      const subscribed = await consumer.awaitPublication(shared.stored.id);
-      const forwarded = await consumer.lookUp(shared.contractAddress);
-      const ways = [searched, subscribed, forwarded].map((published) => published?.contractAddress);
-      expect(
-        ways.every((address) => address === shared.contractAddress),
-        "the same contract by all three ways",
-      );
-      seen(`${shared.contractAddress}, by all three ways`);
-      return consumer.checkPublication(forwarded);
-    });
+    const found = await step(
+      "F4.1",
+      "DC → DSSM",
+      "finds the information: search, subscription, forwarded",
+      async (seen) => {
+        const searched = await consumer.search(shared.stored.id);
+        const subscribed = await consumer.awaitPublication(shared.stored.id);
+        const forwarded = await consumer.lookUp(shared.contractAddress);
+        const ways = [searched, subscribed, forwarded].map((published) => published?.contractAddress);
+        expect(
+          ways.every((address) => address === shared.contractAddress),
+          "the same contract by all three ways",
+        );
+        seen(`${shared.contractAddress}, by all three ways`);
+        return consumer.checkPublication(forwarded);
+      },
+    );
 
     await step("F4.2.1", "DC ↔ DSSM", "mutual authentication, session key", (seen) => consumer.connect("dssm", seen));
     await step("F4.2.2", "DC ↔ AAU", "mutual authentication of the user, right to access", async (seen) => {
@@ -66,7 +71,10 @@ export const figure4: Procedure<Cast> = {
 
     const claims = await consequence("F4.5", "DSAM → TM", "orders a token", (seen) => {
       const { bound, text } = boundTo(grant.accessToken, consumer.certificateSha256);
-      expect(bound.keyId === shared.key.id && bound.accessId === grant.record?.accessId, "a token for this key and this access");
+      expect(
+        bound.keyId === shared.key.id && bound.accessId === grant.record?.accessId,
+        "a token for this key and this access",
+      );
       seen(text);
       return bound;
     });
@@ -78,7 +86,10 @@ export const figure4: Procedure<Cast> = {
     await consequence("F4.7", "TM → DSAM", "hands over the token", async (seen) => {
       const again = await consumer.requestAccess(request);
       expect(again.record?.accessId === grant.record?.accessId, "the first record for the identical request");
-      expect(boundTo(again.accessToken, consumer.certificateSha256).bound.tokenId === claims.tokenId, "the same token id");
+      expect(
+        boundTo(again.accessToken, consumer.certificateSha256).bound.tokenId === claims.tokenId,
+        "the same token id",
+      );
       seen("the identical request gets the same record and the same token id");
     });
 
@@ -104,18 +115,33 @@ export const figure4: Procedure<Cast> = {
       expect(requested.contractAddress === shared.contractAddress, "a requested permission of this contract");
       seen("it came with the answer of F4.11");
     });
-    await step("F4.11", "DSAM → DC", "records the usage; sends token, permission, addresses, certificates", async (seen) => {
-      const { kss, dss } = consumer.target.entities;
-      expect(grant.key?.keyAddress === shared.key.address && grant.package?.packageAddress === shared.stored.address, "both addresses");
-      expect(grant.key.server?.identity === kss.identity && (grant.key.server.certificate?.certificates.length ?? 0) > 0, "the KSS's certificate");
-      expect(grant.package.server?.identity === dss.identity && (grant.package.server.certificate?.certificates.length ?? 0) > 0, "the DSS's certificate");
-      const usage = await provider.usageOf(shared.contractAddress);
-      expect(
-        usage.some((record) => record.accessId === grant.record?.accessId && record.kind === UsageKind.GRANTED),
-        "a usage record that the provider can read",
-      );
-      seen("token, requested permission, both addresses and certificates; the provider sees the usage record");
-    });
+    await step(
+      "F4.11",
+      "DSAM → DC",
+      "records the usage; sends token, permission, addresses, certificates",
+      async (seen) => {
+        const { kss, dss } = consumer.target.entities;
+        expect(
+          grant.key?.keyAddress === shared.key.address && grant.package?.packageAddress === shared.stored.address,
+          "both addresses",
+        );
+        expect(
+          grant.key.server?.identity === kss.identity && (grant.key.server.certificate?.certificates.length ?? 0) > 0,
+          "the KSS's certificate",
+        );
+        expect(
+          grant.package.server?.identity === dss.identity &&
+            (grant.package.server.certificate?.certificates.length ?? 0) > 0,
+          "the DSS's certificate",
+        );
+        const usage = await provider.usageOf(shared.contractAddress);
+        expect(
+          usage.some((record) => record.accessId === grant.record?.accessId && record.kind === UsageKind.GRANTED),
+          "a usage record that the provider can read",
+        );
+        seen("token, requested permission, both addresses and certificates; the provider sees the usage record");
+      },
+    );
 
     await step("F4.12.1", "DC ↔ KSS", "mutual authentication, session key", (seen) => consumer.connect("kss", seen));
     await consequence("F4.13.1", "TV", "verifies the token", async (seen) => {
@@ -123,7 +149,9 @@ export const figure4: Procedure<Cast> = {
       await expectRefusal(() => consumer.getKey(altered, shared.key.id, () => {}), ErrorReason.TOKEN_INVALID);
       seen("a token with one altered character is refused as TOKEN_INVALID");
     });
-    const key = await step("F4.12.2", "DC → TV", "the token", (seen) => consumer.getKey(grant.accessToken, shared.key.id, seen));
+    const key = await step("F4.12.2", "DC → TV", "the token", (seen) =>
+      consumer.getKey(grant.accessToken, shared.key.id, seen),
+    );
     unobservable(
       "F4.13.2",
       "TV → TM",
@@ -132,12 +160,17 @@ export const figure4: Procedure<Cast> = {
     );
     await step("F4.14", "TV → KSM → DC", "the result, then the key", async (seen) => {
       expect(same(key, shared.secret), "the key that the provider stored");
-      await expectRefusal(() => consumer.getKey(grant.accessToken, shared.key.id, () => {}), ErrorReason.TOKEN_REDEEMED);
+      await expectRefusal(
+        () => consumer.getKey(grant.accessToken, shared.key.id, () => {}),
+        ErrorReason.TOKEN_REDEEMED,
+      );
       seen("the provider's key; a second redemption is refused as TOKEN_REDEEMED");
     });
 
     await step("F4.15.1", "DC ↔ DSS", "mutual authentication, session key", (seen) => consumer.connect("dss", seen));
-    const bytes = await step("F4.15.2", "DC → DD", "requests the package", (seen) => consumer.getPackage(shared.stored.id, seen));
+    const bytes = await step("F4.15.2", "DC → DD", "requests the package", (seen) =>
+      consumer.getPackage(shared.stored.id, seen),
+    );
     await consequence("F4.16", "DD", "authenticates the consumer", async (seen) => {
       await consumer.connect("dss", () => {});
       seen("who shows no certificate is refused");

@@ -27,7 +27,10 @@ export function boundTo(token: string, certificateSha256: Uint8Array): { bound: 
   expect(typeof claims.aud === "string" && typeof claims.jti === "string", "one audience and a token id");
   expect(claims.exp !== undefined && claims.iat !== undefined, "the times of issue and expiry");
   const [detail] = claims.authorization_details ?? [];
-  expect(typeof detail?.key_id === "string" && typeof detail.access_id === "string", "authorization details with key and access");
+  expect(
+    typeof detail?.key_id === "string" && typeof detail.access_id === "string",
+    "authorization details with key and access",
+  );
   const bound = {
     tokenId: claims.jti,
     audience: claims.aud,

@@ -23,8 +23,11 @@ export class ConsoleReport {
   }
 
   step({ id, arrow, what, visibility, verdict, seen }: StepResult): void {
-    const mark = verdict === undefined ? this.#style("dim", "  ––  ") : this.#style(colours[verdict], verdict.padEnd(6));
-    const how = { observed: "", consequence: "shown by its consequence: ", unobservable: "not observable: " }[visibility];
+    const mark =
+      verdict === undefined ? this.#style("dim", "  ––  ") : this.#style(colours[verdict], verdict.padEnd(6));
+    const how = { observed: "", consequence: "shown by its consequence: ", unobservable: "not observable: " }[
+      visibility
+    ];
     this.#print(`  ${mark} ${id.padEnd(8)} ${arrow.padEnd(18)} ${what}`);
     if (seen !== "") this.#print(this.#style("dim", `                  ${how}${seen}`));
   }

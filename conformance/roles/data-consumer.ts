@@ -16,7 +16,7 @@ import {
   type PublishedInformation,
   type RequestedPermission,
   RequestedPermissionSchema,
-  UsageKind,
+  type UsageKind,
   UsageReportSchema,
 } from "../../gen/x1410/v1/data_sharing_pb.ts";
 import type { SignedEnvelope } from "../../gen/x1410/v1/envelope_pb.ts";
@@ -28,7 +28,7 @@ import { verifyEnvelope } from "../../reference/envelope/verify.ts";
 import { decryptBytes, encryptBytes } from "../../reference/symmetric-encryption/encrypt-bytes.ts";
 import { expect } from "../procedures/procedure.ts";
 import { sha256 } from "./data-provider.ts";
-import { same, type Seen, User } from "./user.ts";
+import { type Seen, same, User } from "./user.ts";
 
 /** How a consumer comes to know of shared data (F4.1, A2.1). */
 export interface Found {
@@ -39,7 +39,10 @@ export interface Found {
 export class DataConsumer extends User {
   /** Searching the publication. */
   async search(text: string): Promise<PublishedInformation | undefined> {
-    const answer = await this.client(InformationPublicationService, "dssm").searchInformation({ filter: { text } }, this.inSession);
+    const answer = await this.client(InformationPublicationService, "dssm").searchInformation(
+      { filter: { text } },
+      this.inSession,
+    );
     return answer.information[0];
   }
 
@@ -69,14 +72,17 @@ export class DataConsumer extends User {
     const { information, signedPolicy, contractAddress } = published;
     expect(information !== undefined && signedPolicy !== undefined, "the information and the provider's signed policy");
     const { message, signer } = verifyEnvelope(signedPolicy, PolicySubmissionSchema, this.trust);
-    expect(signer.identity === information.providerIdentity, "a policy signed by the provider that the information names");
+    expect(
+      signer.identity === information.providerIdentity,
+      "a policy signed by the provider that the information names",
+    );
     expect(message.information?.packageId === information.packageId, "the information that the provider signed");
     return { contractAddress, information };
   }
 
   accessRequest({ contractAddress, information }: Found): AccessRequest {
     return create(AccessRequestSchema, {
-      context: newContext(this.signer, this.management, () => new Date()),
+      context: newContext(this.signer, this.management, new Date()),
       consumer: { identity: this.identity, publicKey: this.signer.publicKey },
       sharedData: {
         providerIdentity: information.providerIdentity,
@@ -135,12 +141,18 @@ export class DataConsumer extends User {
   }
 
   /** X5: metadata signed by the provider, over the encrypted data that came with it. */
-  validate(bytes: Uint8Array, information: DataSharingInformation): { metadata: PackageMetadata; ciphertext: Uint8Array } {
+  validate(
+    bytes: Uint8Array,
+    information: DataSharingInformation,
+  ): { metadata: PackageMetadata; ciphertext: Uint8Array } {
     const { metadata: envelope, encryptedData: ciphertext } = fromBinary(DataSharingPackageSchema, bytes);
     expect(envelope !== undefined, "a package with metadata");
     const { message: metadata, signer } = verifyEnvelope(envelope, PackageMetadataSchema, this.trust);
     expect(signer.identity === information.providerIdentity, "metadata signed by the provider");
-    expect(metadata.packageId === information.packageId && metadata.keyId === information.keyId, "metadata of this package");
+    expect(
+      metadata.packageId === information.packageId && metadata.keyId === information.keyId,
+      "metadata of this package",
+    );
     this.checkCiphertext(ciphertext, metadata.encryptedData);
     return { metadata, ciphertext };
   }
@@ -166,7 +178,7 @@ export class DataConsumer extends User {
 
   async reportUsage(accessId: string, kind: UsageKind, remark: string): Promise<void> {
     const report = create(UsageReportSchema, {
-      context: newContext(this.signer, this.management, () => new Date()),
+      context: newContext(this.signer, this.management, new Date()),
       accessId,
       kind,
       occurredAt: timestampFromDate(new Date()),

@@ -2,6 +2,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { DataSharingAccessService } from "../../gen/x1410/v1/data_sharing_access_pb.ts";
 import {
   type AccessPermission,
   AccessPermissionSchema,
@@ -17,7 +18,6 @@ import {
   PolicyWithdrawalSchema,
   type UsageRecord,
 } from "../../gen/x1410/v1/data_sharing_pb.ts";
-import { DataSharingAccessService } from "../../gen/x1410/v1/data_sharing_access_pb.ts";
 import { DataSharingPolicyService, type PolicyRecord } from "../../gen/x1410/v1/data_sharing_policy_pb.ts";
 import { DataStorageService, type StorePackageRequestSchema } from "../../gen/x1410/v1/data_storage_pb.ts";
 import type { SignedEnvelope } from "../../gen/x1410/v1/envelope_pb.ts";
@@ -26,7 +26,7 @@ import { keyAddress, packageAddress } from "../../reference/communications/addre
 import { newContext, signMessage } from "../../reference/envelope/sign.ts";
 import { encryptBytes } from "../../reference/symmetric-encryption/encrypt-bytes.ts";
 import { expect, Inconclusive } from "../procedures/procedure.ts";
-import { same, type Seen, User } from "./user.ts";
+import { type Seen, same, User } from "./user.ts";
 
 /** An id and an address at a storage server (W2, W3). */
 export interface Registered {
@@ -66,7 +66,10 @@ export class DataProvider extends User {
     const request = { requestId: randomBytes(16), managementIdentity: this.management };
     const { keyId, keyAddress: address } = await client.registerKey(request);
     const again = await client.registerKey(request);
-    expect(address === keyAddress(this.target.entities.kss.identity, keyId), "an address made of the server's identity and the key id");
+    expect(
+      address === keyAddress(this.target.entities.kss.identity, keyId),
+      "an address made of the server's identity and the key id",
+    );
     expect(again.keyId === keyId, "the same registration for the same request id");
     seen(address);
     return { id: keyId, address };
@@ -152,7 +155,7 @@ export class DataProvider extends User {
   /** P7: information, policy and permission under one signature. */
   submission(information: DataSharingInformation, accessPermission?: AccessPermission): PolicySubmission {
     return create(PolicySubmissionSchema, {
-      context: newContext(this.signer, this.management, () => new Date()),
+      context: newContext(this.signer, this.management, new Date()),
       information,
       policy: create(DataSharingPolicySchema, {
         policyId: randomBytes(16).toString("hex"),
@@ -187,7 +190,10 @@ export class DataProvider extends User {
   /** F3.7.4, A1.7.2. */
   async storePackage(stored: Registered, { bytes }: Wrapped, seen: Seen): Promise<void> {
     const answer = await this.client(DataStorageService, "dss").storePackage(upload(stored.id, bytes));
-    expect(answer.size === BigInt(bytes.length) && same(answer.sha256, sha256(bytes)), "the size and SHA-256 of what was sent");
+    expect(
+      answer.size === BigInt(bytes.length) && same(answer.sha256, sha256(bytes)),
+      "the size and SHA-256 of what was sent",
+    );
     seen(`${bytes.length} bytes stored and confirmed`);
   }
 
@@ -210,7 +216,10 @@ export class DataProvider extends User {
 
   /** Clause 7.2.4: what the provider learns of the usage of its shared data. */
   async usageOf(contractAddress: string): Promise<UsageRecord[]> {
-    const { records } = await this.client(DataSharingAccessService, "dssm").listUsageRecords({ contractAddress }, this.inSession);
+    const { records } = await this.client(DataSharingAccessService, "dssm").listUsageRecords(
+      { contractAddress },
+      this.inSession,
+    );
     return records;
   }
 
@@ -223,7 +232,8 @@ export class DataProvider extends User {
     const secret = randomBytes(32);
     const encrypted = this.encrypt(plaintext, secret, key);
     const { encryptedData } = encrypted;
-    const wrapped = terms === undefined ? encrypted : this.package(this.metadata(key, stored, encryptedData), encrypted);
+    const wrapped =
+      terms === undefined ? encrypted : this.package(this.metadata(key, stored, encryptedData), encrypted);
     const submission = this.submission(
       this.information(key, stored, terms === undefined ? encryptedData : undefined),
       terms && this.permission(key, stored, terms),
@@ -239,7 +249,7 @@ export class DataProvider extends User {
   /** Leaves nothing behind: ends the policy, deletes key and package. */
   async withdraw(policyId: string, key: Registered, stored: Registered): Promise<void> {
     const withdrawal = create(PolicyWithdrawalSchema, {
-      context: newContext(this.signer, this.management, () => new Date()),
+      context: newContext(this.signer, this.management, new Date()),
       policyId,
       version: 1n,
       reason: "the replay is over",
@@ -257,7 +267,10 @@ export function sha256(bytes: Uint8Array): Uint8Array {
   return createHash("sha256").update(bytes).digest();
 }
 
-async function* upload(packageId: string, bytes: Uint8Array): AsyncGenerator<MessageInitShape<typeof StorePackageRequestSchema>> {
+async function* upload(
+  packageId: string,
+  bytes: Uint8Array,
+): AsyncGenerator<MessageInitShape<typeof StorePackageRequestSchema>> {
   yield { part: { case: "open", value: { packageId, size: BigInt(bytes.length), sha256: sha256(bytes), offset: 0n } } };
   for (let at = 0; at < bytes.length; at += chunkBytes)
     yield { part: { case: "data", value: bytes.subarray(at, at + chunkBytes) } };

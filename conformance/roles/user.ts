@@ -9,8 +9,8 @@ import {
   UserAuthenticationService,
   UserAuthenticationStatementSchema,
 } from "../../gen/x1410/v1/user_authentication_pb.ts";
-import { createSigner, type Signer } from "../../reference/envelope/signer.ts";
 import { signMessage } from "../../reference/envelope/sign.ts";
+import { createSigner, type Signer } from "../../reference/envelope/signer.ts";
 import { type Trust, verifyEnvelope } from "../../reference/envelope/verify.ts";
 import type { Channels } from "../channels.ts";
 import { expect } from "../procedures/procedure.ts";

@@ -1,0 +1,118 @@
+// What every functional entity of a deployment has: identity, keys, registry, connections to the others, and current revocation lists.
+import { ChainVerifier } from "../../certs/chain-verifier.ts";
+import { toPem } from "../../certs/der.ts";
+import { CertificationAuthorityService } from "../../gen/x1410/v1/certification_authority_pb.ts";
+import { EntityKind } from "../../gen/x1410/v1/identity_pb.ts";
+import type { Log } from "../communications/log.ts";
+import { Peers } from "../communications/peers.ts";
+import type { TlsCredentials } from "../communications/tls-credentials.ts";
+import { createSigner, type Signer } from "../envelope/signer.ts";
+import type { Network } from "./network.ts";
+
+/** Keys and certificates of one entity, PEM (U1, U2). */
+export interface EntityMaterial {
+  readonly privateKeyPem: string;
+  /** The certificate, then the intermediate authority. */
+  readonly certificateChainPem: string;
+  readonly trustAnchorsPem: string;
+  /** One text for each authority's list. */
+  readonly revocationListPems: readonly string[];
+}
+
+export interface EntityOptions {
+  readonly identity: string;
+  /** Its own folder of the data directory. */
+  readonly directory: string;
+  readonly material: EntityMaterial;
+  readonly network: Network;
+  readonly host: string;
+  /** 0 for any free port. */
+  readonly port: number;
+  /** Port of the capabilities exposure API; 0 for any free one. */
+  readonly exposurePort: number;
+  readonly log: Log;
+  readonly now: () => Date;
+}
+
+/** Somebody who judges certificates and must learn of new revocation lists. */
+export interface RevocationAware {
+  reload(credentials: TlsCredentials): void;
+}
+
+export class EntityContext {
+  readonly options: EntityOptions;
+  readonly signer: Signer;
+  readonly trust: ChainVerifier;
+  readonly peers: Peers;
+  #credentials: TlsCredentials;
+  readonly #servers: RevocationAware[] = [];
+  #refresh: NodeJS.Timeout | undefined;
+
+  constructor(options: EntityOptions) {
+    const { privateKeyPem, certificateChainPem, trustAnchorsPem, revocationListPems } = options.material;
+    this.options = options;
+    this.signer = createSigner({ privateKeyPem, certificateChainPem });
+    this.trust = new ChainVerifier({
+      trustAnchors: trustAnchorsPem,
+      intermediates: certificateChainPem,
+      crls: revocationListPems.join("\n"),
+      now: options.now,
+    });
+    this.#credentials = {
+      privateKey: privateKeyPem,
+      certificateChain: certificateChainPem,
+      authorities: [trustAnchorsPem],
+      revocationLists: revocationListPems,
+    };
+    this.peers = new Peers(options.network, this.#credentials);
+  }
+
+  get identity(): string {
+    return this.options.identity;
+  }
+
+  get credentials(): TlsCredentials {
+    return this.#credentials;
+  }
+
+  /** A server of this entity that judges its callers by the current lists from now on. */
+  attach(server: RevocationAware): void {
+    this.#servers.push(server);
+  }
+
+  /** New lists hold for signed messages, for open and new connections, either way. */
+  adopt(revocationLists: readonly Uint8Array[]): void {
+    const lists = revocationLists.map((der) => toPem("X509 CRL", der));
+    if (lists.join() === this.#credentials.revocationLists?.join()) return;
+    this.trust.update({ crls: lists.join("\n") });
+    this.#credentials = { ...this.#credentials, revocationLists: lists };
+    for (const server of this.#servers) server.reload(this.#credentials);
+    this.peers.reload(this.#credentials);
+  }
+
+  /** Asks the certification authority for its lists every `intervalMs`; while it cannot be reached the present lists hold until they end. */
+  refreshEvery(intervalMs: number): void {
+    this.#refresh = setInterval(() => void this.#refreshNow(), intervalMs);
+    this.#refresh.unref();
+  }
+
+  close(): void {
+    clearInterval(this.#refresh);
+    this.peers.close();
+  }
+
+  async #refreshNow(): Promise<void> {
+    const authority = this.options.network.parameters().entities.find(({ kind }) => kind === EntityKind.CA);
+    if (authority === undefined) return;
+    try {
+      const { revocationLists } = await this.peers
+        .client(CertificationAuthorityService, authority.identity)
+        .getRevocationLists({}, { timeoutMs: 10_000 });
+      this.adopt(revocationLists);
+    } catch (cause) {
+      this.options.log.warn("revocation lists not refreshed", {
+        error: cause instanceof Error ? cause.message : "unknown",
+      });
+    }
+  }
+}

@@ -1,0 +1,56 @@
+// Which entities a deployment has, under which identities and on which ports.
+import type { EntityKind } from "../../certs/identity.ts";
+
+/** Entities that run a server; the certification authority has two doors. */
+export type ServerKind = Exclude<EntityKind, "operator">;
+
+export interface EntityPlan {
+  readonly kind: ServerKind;
+  /** Folder in the data directory, and name in messages. */
+  readonly name: string;
+  readonly identity: string;
+  /** 0 for any free port. */
+  readonly port: number;
+  /** Of the capabilities exposure API, or the enrolment door of the authority; undefined where there is none. */
+  readonly secondPort: number | undefined;
+  /** For ledger nodes. */
+  readonly proposer: boolean;
+}
+
+export interface PlanOptions {
+  /** First of the ports, or 0 for free ones. */
+  readonly basePort: number;
+  readonly ledgerNodes: number;
+}
+
+export const deploymentName = "local";
+
+/** In the order in which they start: whoever is asked at start stands before whoever asks. */
+export function planEntities({ basePort, ledgerNodes }: PlanOptions): EntityPlan[] {
+  const port = (offset: number) => (basePort === 0 ? 0 : basePort + offset);
+  const entity = (kind: ServerKind, at: number, second: number | undefined): EntityPlan => ({
+    kind,
+    name: kind,
+    identity: `urn:x1410:entity:${kind}:${deploymentName}`,
+    port: port(at),
+    secondPort: second === undefined ? undefined : port(second),
+    proposer: false,
+  });
+  const node = (index: number): EntityPlan => ({
+    kind: "ledger",
+    name: `ledger-${index}`,
+    identity: `urn:x1410:entity:ledger:${deploymentName}-${index}`,
+    port: port(20 + index),
+    secondPort: undefined,
+    proposer: index === 1,
+  });
+  const nodes = Array.from({ length: ledgerNodes }, (_, index) => node(index + 1));
+  return [
+    entity("ca", 3, 4),
+    ...nodes.filter(({ proposer }) => !proposer),
+    ...nodes.filter(({ proposer }) => proposer),
+    entity("kss", 1, 11),
+    entity("dss", 2, 12),
+    entity("dssm", 0, 10),
+  ];
+}

@@ -1,0 +1,245 @@
+// The reference stack as one thing: creates PKI and data directory at first start, starts every entity, registers it, makes the first
+// users, and stops it all again.
+import { join, relative } from "node:path";
+import { ConnectError, createClient } from "@connectrpc/connect";
+import { stringify } from "yaml";
+import { fromPem } from "../../certs/der.ts";
+import { writeDurably } from "../../certs/durable-file.ts";
+import { createPki, type IdentityFiles, type IdentityMaterial, type Pki } from "../../certs/pki.ts";
+import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
+import { UserAccountService } from "../../gen/x1410/v1/user_account_pb.ts";
+import { grpcTransport } from "../communications/grpc-transport.ts";
+import type { Log } from "../communications/log.ts";
+import { reasonOf } from "../communications/refusal.ts";
+import type { ProfileFile } from "../user/profile.ts";
+import { DataDirectory } from "./data-directory.ts";
+import { NetworkDirectory } from "./network.ts";
+import { deploymentName, type EntityPlan, planEntities, type ServerKind } from "./plan.ts";
+
+export interface StackOptions {
+  readonly dataDirectory: string;
+  readonly host: string;
+  readonly basePort: number;
+  readonly ledgerNodes: number;
+  /** One process for each entity instead of this one for all. */
+  readonly split: boolean;
+  readonly revocationRefreshMs: number;
+  /** Whether key storage asks token management about each token (F4.13.2). */
+  readonly introspection: "off" | "required";
+  readonly log: Log;
+}
+
+/** Where a started entity is. */
+export interface Started {
+  readonly endpoint: string;
+  /** Of the exposure API, or the enrolment door of the authority. */
+  readonly secondEndpoint: string | undefined;
+  close(): Promise<void>;
+  /** Resolves when the entity has ended by itself, which it should not; never where it lives in this process. */
+  readonly ended: Promise<string>;
+}
+
+export interface Launch {
+  readonly plan: EntityPlan;
+  readonly directory: string;
+  readonly files: IdentityFiles;
+  readonly network: NetworkDirectory;
+  readonly networkFile: string;
+  readonly pkiDirectory: string;
+  readonly options: StackOptions;
+}
+
+/** Starts one entity: in this process, or in one of its own. */
+export type Launcher = (launch: Launch) => Promise<Started>;
+
+export interface RunningStack {
+  readonly dataDirectory: string;
+  readonly entities: readonly (EntityPlan & Started & { readonly files: IdentityFiles })[];
+  readonly users: Readonly<
+    Record<UserName, { readonly identity: string; readonly files: IdentityFiles; readonly profile: string }>
+  >;
+  readonly operator: { readonly identity: string; readonly files: IdentityFiles };
+  /** A target file for the conformance kit that names this stack. */
+  readonly targetFile: string;
+  readonly trustAnchor: string;
+  /** Resolves with the reason when an entity ends by itself. */
+  readonly ended: Promise<string>;
+  close(): Promise<void>;
+}
+
+const userNames = ["provider", "consumer"] as const;
+export type UserName = (typeof userNames)[number];
+
+export async function startStack(options: StackOptions, launch: Launcher): Promise<RunningStack> {
+  const directory = DataDirectory.open(options.dataDirectory);
+  const closers: (() => Promise<void> | void)[] = [() => directory.release()];
+  const close = async () => {
+    for (const one of closers.splice(0).reverse()) await one();
+  };
+  try {
+    return await start(directory, options, launch, closers, close);
+  } catch (cause) {
+    await close();
+    throw cause;
+  }
+}
+
+async function start(
+  directory: DataDirectory,
+  options: StackOptions,
+  launch: Launcher,
+  closers: (() => Promise<void> | void)[],
+  close: () => Promise<void>,
+): Promise<RunningStack> {
+  const pki = createPki(directory.pki);
+  const plans = planEntities(options);
+  const quorum = Math.floor(options.ledgerNodes / 2) + 1;
+  const trustAnchors = fromPem("CERTIFICATE", pki.caPem);
+  const network = new NetworkDirectory({ networkId: deploymentName, quorum, trustAnchors }, directory.network);
+  network.revocationLists(fromPem("X509 CRL", pki.crlPem));
+  const entities: (EntityPlan & Started & { files: IdentityFiles })[] = [];
+  for (const plan of plans) {
+    const { files, chainPem } = entityIdentity(pki, plan, options.host);
+    const started = await launch({
+      plan,
+      directory: directory.entity(plan.name),
+      files,
+      network,
+      networkFile: directory.network,
+      pkiDirectory: directory.pki,
+      options,
+    });
+    closers.push(() => started.close());
+    network.register({
+      identity: plan.identity,
+      endpoint: started.endpoint,
+      certificateChainPem: chainPem,
+      proposer: plan.proposer,
+      ...(plan.kind !== "ca" && started.secondEndpoint !== undefined && { exposureEndpoint: started.secondEndpoint }),
+    });
+    entities.push({ ...plan, ...started, files });
+  }
+  const operator = pki.ensureIdentity({ role: "operator", identity: `urn:x1410:entity:operator:${deploymentName}` });
+  const dssm = endpointOf(entities, "dssm");
+  const users = await makeUsers(pki, directory, dssm, operator);
+  const targetFile = join(directory.path, "target.yaml");
+  writeDurably(targetFile, targetOf(directory, entities, users, operator), 0o644);
+  return {
+    dataDirectory: directory.path,
+    entities,
+    users,
+    operator,
+    targetFile,
+    trustAnchor: operator.files.ca,
+    ended: Promise.race(entities.map(({ ended }) => ended)),
+    close,
+  };
+}
+
+function entityIdentity(
+  pki: Pki,
+  { kind, identity }: EntityPlan,
+  host: string,
+): IdentityMaterial & { files: IdentityFiles } {
+  const dnsNames = ["127.0.0.1", "::1", "localhost", "0.0.0.0", "::"].includes(host) ? [] : [host];
+  return pki.ensureIdentity({ role: kind, identity, dnsNames });
+}
+
+type Users = RunningStack["users"];
+type Operator = IdentityMaterial & { files: IdentityFiles };
+
+/** A provider and a consumer that a newcomer can act as at once: certificate, profile, and account made by the operator. */
+async function makeUsers(
+  pki: Pki,
+  directory: DataDirectory,
+  management: { readonly identity: string; readonly endpoint: string },
+  operator: Operator,
+): Promise<Users> {
+  const profiles = directory.entity("profiles");
+  const made = userNames.map((name) => {
+    const identity = `urn:x1410:user:${name}`;
+    const { files } = pki.ensureIdentity({ role: "user", identity });
+    const profile = join(profiles, `${name}.json`);
+    const at = (path: string) => relative(profiles, path);
+    const contents: ProfileFile = {
+      management,
+      certificate: at(files.chain),
+      privateKey: at(files.privateKey),
+      trustAnchors: at(files.ca),
+      revocationLists: at(files.crl),
+    };
+    writeDurably(profile, `${JSON.stringify(contents, undefined, 2)}\n`, 0o644);
+    return [name, { identity, files, profile }] as const;
+  });
+  await makeAccounts(pki, management, operator);
+  return Object.fromEntries(made) as Users;
+}
+
+async function makeAccounts(
+  pki: Pki,
+  management: { identity: string; endpoint: string },
+  operator: Operator,
+): Promise<void> {
+  const transport = grpcTransport({
+    address: management.endpoint,
+    serverIdentity: management.identity,
+    credentials: {
+      privateKey: operator.privateKeyPem,
+      certificateChain: operator.chainPem,
+      authorities: [pki.caPem],
+      revocationLists: pki.crlPems,
+    },
+  });
+  const accounts = createClient(UserAccountService, transport);
+  try {
+    for (const name of userNames) {
+      const identity = `urn:x1410:user:${name}`;
+      const rights = { publish: true, access: true };
+      const attributes = { industries: ["isic:j61"], country: "CH", organization: `${name} of the reference stack` };
+      await accounts
+        .createAccount({ account: { identity, displayName: name, rights, attributes } })
+        .catch((cause: unknown) => {
+          // An operator may have changed the account since the first start.
+          if (!(cause instanceof ConnectError) || reasonOf(cause) !== ErrorReason.ACCOUNT_EXISTS) throw cause;
+        });
+    }
+  } finally {
+    transport.close();
+  }
+}
+
+function endpointOf(
+  entities: readonly (EntityPlan & Started)[],
+  kind: ServerKind,
+): { identity: string; endpoint: string } {
+  const found = entities.find((entity) => entity.kind === kind);
+  if (found === undefined) throw new Error(`the plan has no ${kind}`);
+  return { identity: found.identity, endpoint: found.endpoint };
+}
+
+function targetOf(
+  directory: DataDirectory,
+  entities: readonly (EntityPlan & Started)[],
+  users: Users,
+  operator: Operator,
+): string {
+  const at = (path: string) => relative(directory.path, path);
+  const credential = ({ files }: { files: IdentityFiles }) => ({
+    certificate: at(files.chain),
+    privateKey: at(files.privateKey),
+  });
+  return stringify({
+    name: "reference stack",
+    entities: {
+      dssm: endpointOf(entities, "dssm"),
+      kss: endpointOf(entities, "kss"),
+      dss: endpointOf(entities, "dss"),
+    },
+    trust: { anchors: at(operator.files.ca), revocationLists: at(operator.files.crl) },
+    credentials: {
+      provider: credential(users.provider),
+      consumer: credential(users.consumer),
+      operator: credential(operator),
+    },
+  });
+}
