@@ -30,6 +30,8 @@ export interface Step {
   readonly clause: string;
   readonly from: string;
   readonly to: string;
+  /** From and to as the figures draw them; `↔` where both authenticate each other. */
+  readonly arrow: string;
   /** `exchange` crosses between two parties; `security` is the handshake of the connection (AAC); `internal` stays inside one party. */
   readonly kind: "exchange" | "security" | "internal";
   readonly what: string;
@@ -222,6 +224,7 @@ function steps(procedure: ProcedureId, clause: string, rows: readonly StepRow[])
     clause,
     from,
     to,
+    arrow: from === to ? from : `${from} ${what === HANDSHAKE || to === "AAU" ? "↔" : "→"} ${to}`,
     kind: what === HANDSHAKE ? "security" : from === to ? "internal" : "exchange",
     what,
     status: status ?? "M",

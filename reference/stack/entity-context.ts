@@ -25,11 +25,6 @@ export interface EntityOptions {
   readonly directory: string;
   readonly material: EntityMaterial;
   readonly network: Network;
-  readonly host: string;
-  /** 0 for any free port. */
-  readonly port: number;
-  /** Port of the capabilities exposure API; 0 for any free one. */
-  readonly exposurePort: number;
   readonly log: Log;
   readonly now: () => Date;
 }

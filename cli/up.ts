@@ -1,0 +1,131 @@
+// `x1410 up`: the whole reference stack, started by one command and stopped by Ctrl-C.
+import { Command, InvalidArgumentError, Option } from "commander";
+import type { Log } from "../reference/communications/log.ts";
+import { silentLog } from "../reference/communications/log.ts";
+import { type RunningStack, startStack } from "../reference/stack/stack.ts";
+import { launchHere } from "../reference/stack/one-process.ts";
+import { launchProcess } from "../reference/stack/split-processes.ts";
+
+interface UpOptions {
+  readonly data: string;
+  readonly host: string;
+  readonly basePort: number;
+  readonly split?: true;
+  readonly ledgerNodes?: number;
+  readonly crlRefresh: number;
+  readonly introspection: "off" | "required";
+  readonly json?: true;
+  readonly verbose?: true;
+}
+
+export function upCommand(): Command {
+  return new Command("up")
+    .description("start the whole reference stack; creates PKI, data directory and two users at first start")
+    .option("--data <dir>", "data directory", "x1410-data")
+    .option("--host <address>", "address to listen on", "127.0.0.1")
+    .option("--base-port <port>", "first of the ports; 0 takes free ones", wholeNumber(0, 65_500), 7410)
+    .option("--split", "one process for each entity")
+    .option("--ledger-nodes <n>", "nodes of the ledger (default: 1, with --split 3)", wholeNumber(1, 16))
+    .option("--crl-refresh <seconds>", "how often entities fetch revocation lists", wholeNumber(1, 86_400), 60)
+    .addOption(
+      new Option("--introspection <mode>", "whether key storage asks token management about each token")
+        .choices(["off", "required"])
+        .default("off"),
+    )
+    .option("--json", "print one line of JSON when ready, for programs")
+    .option("--verbose", "log what the entities do, on standard error")
+    .action(up);
+}
+
+async function up(options: UpOptions): Promise<void> {
+  const stop = stopRequested();
+  const stack = await startStack(
+    {
+      dataDirectory: options.data,
+      host: options.host,
+      basePort: options.basePort,
+      ledgerNodes: options.ledgerNodes ?? (options.split ? 3 : 1),
+      split: options.split ?? false,
+      revocationRefreshMs: options.crlRefresh * 1000,
+      introspection: options.introspection,
+      log: options.verbose ? standardErrorLog : silentLog,
+    },
+    options.split ? launchProcess : launchHere,
+  );
+  process.stdout.write(options.json ? `${JSON.stringify(readyLine(stack))}\n` : readyText(stack));
+  const why = await Promise.race([stop, stack.ended]);
+  await stack.close();
+  if (why !== undefined) throw new Error(`${why}; the stack was stopped, its data is kept in ${stack.dataDirectory}`);
+}
+
+/** Resolves at the first Ctrl-C or SIGTERM; a second one ends the process at once, as without a handler. */
+function stopRequested(): Promise<undefined> {
+  return new Promise((resolve) => {
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => resolve(undefined));
+  });
+}
+
+function readyLine({ dataDirectory, entities, users, operator, targetFile, trustAnchor }: RunningStack) {
+  return {
+    ready: true,
+    dataDirectory,
+    entities: Object.fromEntries(
+      entities.map(({ name, kind, identity, endpoint, secondEndpoint, files }) => [
+        name,
+        { identity, endpoint, ...secondEndpointOf(kind, secondEndpoint), certificate: files.chain },
+      ]),
+    ),
+    users: Object.fromEntries(
+      Object.entries(users).map(([name, { identity, profile, files }]) => [
+        name,
+        { identity, profile, certificate: files.chain, privateKey: files.privateKey },
+      ]),
+    ),
+    operator: { identity: operator.identity, certificate: operator.files.chain, privateKey: operator.files.privateKey },
+    trustAnchor,
+    revocationLists: operator.files.crl,
+    targetFile,
+  };
+}
+
+function secondEndpointOf(kind: string, endpoint: string | undefined) {
+  if (endpoint === undefined) return {};
+  return kind === "ca" ? { enrolmentEndpoint: endpoint } : { exposureEndpoint: endpoint };
+}
+
+function readyText({ dataDirectory, entities, users, targetFile }: RunningStack): string {
+  const rows = entities.map(({ name, identity, endpoint, secondEndpoint, kind }) => {
+    const second = secondEndpoint === undefined ? "" : `   ${kind === "ca" ? "enrolment" : "exposure API"} ${secondEndpoint}`;
+    return `  ${name.padEnd(10)} ${endpoint.padEnd(22)} ${identity}${second}`;
+  });
+  return [
+    `The reference stack is up. Data: ${dataDirectory}`,
+    ...rows,
+    "",
+    "In another terminal:",
+    `  npx x1410 provider publish FILE --profile ${users.provider.profile}`,
+    `  npx x1410 consumer search --profile ${users.consumer.profile}`,
+    `  npx x1410 conformance run --target ${targetFile}`,
+    "Ctrl-C stops it.",
+    "",
+  ].join("\n");
+}
+
+const standardErrorLog: Log = {
+  info: (event, fields) => logLine("info", event, fields),
+  warn: (event, fields) => logLine("warn", event, fields),
+  error: (event, fields) => logLine("error", event, fields),
+};
+
+function logLine(level: string, event: string, fields: Record<string, unknown> = {}): void {
+  process.stderr.write(`${JSON.stringify({ time: new Date().toISOString(), level, event, ...fields })}\n`);
+}
+
+function wholeNumber(from: number, to: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!Number.isInteger(value) || value < from || value > to)
+      throw new InvalidArgumentError(`give a whole number from ${from} to ${to}.`);
+    return value;
+  };
+}

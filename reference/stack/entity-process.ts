@@ -1,0 +1,39 @@
+// One entity of a split deployment, in its own process: reads what it is from standard input and serves until SIGTERM, or until that
+// input ends because the starting process is no more.
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+import type { IdentityFiles } from "../../certs/pki.ts";
+import { silentLog } from "../communications/log.ts";
+import { NetworkFile } from "./network.ts";
+import { startEntity } from "./start-entity.ts";
+import type { EntityPlan } from "./plan.ts";
+
+export interface EntityStart {
+  readonly plan: EntityPlan;
+  readonly directory: string;
+  readonly files: IdentityFiles;
+  readonly networkFile: string;
+  readonly pkiDirectory: string;
+  readonly host: string;
+  readonly revocationRefreshMs: number;
+  readonly introspection: "off" | "required";
+}
+
+export async function serveEntity(): Promise<void> {
+  const orders = createInterface({ input: process.stdin });
+  const stop = new Promise<void>((resolve) => {
+    process.once("SIGTERM", () => resolve());
+    // The starting process has ended, however that was: nobody is left to stop this one.
+    orders.once("close", () => resolve());
+    // Ctrl-C reaches the whole process group; the starting process stops the entities in its order.
+    process.on("SIGINT", () => {});
+  });
+  const [order] = (await once(orders, "line")) as [string];
+  const { networkFile, ...start } = JSON.parse(order) as EntityStart;
+  const entity = await startEntity({ ...start, network: new NetworkFile(networkFile), log: silentLog });
+  process.stdout.write(`${JSON.stringify({ endpoint: entity.endpoint, secondEndpoint: entity.secondEndpoint })}\n`);
+  await stop;
+  orders.close();
+  process.stdin.destroy();
+  await entity.close();
+}
