@@ -1,0 +1,529 @@
+import { createHash } from "node:crypto";
+import { create, equals, fromBinary } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { Code } from "@connectrpc/connect";
+import { decodeJwt } from "jose";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { RequestAccessResponseSchema } from "../../gen/x1410/v1/data_sharing_access_pb.ts";
+import {
+  AccessRecordSchema,
+  AllowedPartiesSchema,
+  PolicyState,
+  RequestedPermissionSchema,
+} from "../../gen/x1410/v1/data_sharing_pb.ts";
+import { SignedEnvelopeSchema } from "../../gen/x1410/v1/envelope_pb.ts";
+import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
+import { RejectionReason } from "../../gen/x1410/v1/ledger_pb.ts";
+import { reasonOf } from "../communications/refusal.ts";
+import { verifyEnvelope } from "../envelope/verify.ts";
+import type { SharedContract } from "./contracts.ts";
+import {
+  AccessWorld,
+  Cast,
+  CONTRACT,
+  CONTRACT_ADDRESS,
+  millisecondsOf,
+  PACKAGE_SHA256,
+  PACKAGE_SIZE,
+  refused,
+  START,
+} from "./data-sharing-access.fixture.ts";
+import { commitTo, consumerPseudonym } from "./dlt-transaction.ts";
+
+let cast: Cast;
+let world: AccessWorld;
+
+beforeAll(() => {
+  cast = new Cast();
+});
+afterAll(() => cast.remove());
+beforeEach(() => {
+  world = new AccessWorld(cast);
+});
+afterEach(() => world.close());
+
+const start = async (options: Parameters<AccessWorld["publish"]>[0] = { accessTimes: 3 }) => {
+  world.publish(options);
+  await world.open();
+};
+const ask = (request = world.request(world.consumer), user = world.consumer) =>
+  world.as(user).requestAccess({ request });
+const tokenIdOf = (token: string) => decodeJwt(token).jti;
+const withContract = (change: Partial<SharedContract>) => ({
+  accessTimes: 3,
+  change: (contract: SharedContract) => ({ ...contract, ...change }),
+});
+
+describe("an access (Figure 4, Annex A.2)", () => {
+  test("gets record, token, requested permission, key, package, information and evidence", async () => {
+    await start();
+    const answer = await ask();
+    expect(answer.record).toMatchObject({
+      contractAddress: CONTRACT_ADDRESS,
+      consumerIdentity: world.consumer.identity,
+      accessNumber: 1,
+      purpose: "statistics",
+    });
+    const claims = decodeJwt(answer.accessToken);
+    expect(claims).toMatchObject({
+      aud: "urn:x1410:entity:kss:one",
+      sub: world.consumer.identity,
+      cnf: { "x5t#S256": Buffer.from(world.consumer.fingerprint, "hex").toString("base64url") },
+    });
+    if (answer.requestedPermission === undefined) return expect.unreachable("no permission");
+    const permission = verifyEnvelope(answer.requestedPermission, RequestedPermissionSchema, cast.trust);
+    expect(permission.signer.identity).toBe(cast.management.identity);
+    expect(permission.message).toMatchObject({
+      accessId: answer.record?.accessId,
+      contractAddress: CONTRACT_ADDRESS,
+      accessNumber: 1,
+      accessTimes: 3,
+      readOnly: true,
+    });
+    expect(permission.message.context?.audience).toBe(world.consumer.identity);
+    expect(answer.key?.server?.certificate?.certificates.length).toBeGreaterThan(0);
+    expect(answer.package?.server?.identity).toBe("urn:x1410:entity:dss:one");
+    expect(answer.package).toMatchObject({ size: PACKAGE_SIZE, sha256: PACKAGE_SHA256 });
+    expect(answer.information).toMatchObject({ contractAddress: CONTRACT_ADDRESS, withAccessPermission: true });
+    expect(answer.proof?.transaction.length).toBeGreaterThan(0);
+    return undefined;
+  });
+
+  test("follows the order of the figure", async () => {
+    await start();
+    await ask();
+    expect(world.calls).toEqual(["getPackageStatus", "createToken", "createRequestedPermission"]);
+  });
+
+  test("without an access permission (Annex A.2) has no requested permission and no limit", async () => {
+    await start({});
+    const answers = [await ask(), await ask(), await ask()];
+    expect(answers.map(({ record }) => record?.accessNumber)).toEqual([1, 2, 3]);
+    expect(answers.every(({ requestedPermission }) => requestedPermission === undefined)).toBe(true);
+    expect(world.calls).toEqual(["createToken", "createToken", "createToken"]);
+    expect(answers[0]?.package).toMatchObject({ size: PACKAGE_SIZE, sha256: PACKAGE_SHA256 });
+  });
+
+  test("stands on the ledger under a pseudonym, and its openings open the commitments", async () => {
+    await start();
+    const request = world.request(world.consumer);
+    const { record, openings } = await ask(request);
+    const [onLedger] = world.ledger.accesses();
+    expect(onLedger?.accessId).toBe(record?.accessId);
+    expect(onLedger?.contractId).toBe(CONTRACT);
+    const pseudonym = consumerPseudonym(new Uint8Array(32).fill(9), world.consumer.identity);
+    expect(Buffer.from(onLedger?.consumerPseudonym ?? [])).toEqual(pseudonym);
+    for (const { name, salt, value } of openings) {
+      const digest = createHash("sha256").update("x1410-commitment-v1\0").update(salt).update(value).digest();
+      expect(Buffer.from(onLedger?.commitments.find((each) => each.name === name)?.digest ?? [])).toEqual(digest);
+    }
+    const values = new Map(openings.map(({ name, value }) => [name, value]));
+    const opened = fromBinary(SignedEnvelopeSchema, values.get("request") ?? new Uint8Array());
+    expect(equals(SignedEnvelopeSchema, opened, request)).toBe(true);
+    const opensRecord = fromBinary(AccessRecordSchema, values.get("record") ?? new Uint8Array());
+    expect(opensRecord).toMatchObject({ accessId: record?.accessId, consumerIdentity: world.consumer.identity });
+    const [transaction] = world.ledger.committed.values();
+    const text = Buffer.from(transaction?.envelope ?? []).toString("latin1");
+    expect(text).not.toContain(world.consumer.identity);
+    expect(text).not.toContain(Buffer.from(world.consumer.fingerprint, "hex").toString("latin1"));
+  });
+
+  test("is bound to the certificate that signed where the connection has none (pre-shared key)", async () => {
+    await start();
+    const caller = { ...world.consumer, fingerprint: "" };
+    const { accessToken } = await world.as(caller).requestAccess({ request: world.request(world.consumer) });
+    const thumbprint = Buffer.from(world.consumer.fingerprint, "hex").toString("base64url");
+    expect(decodeJwt(accessToken)["cnf"]).toEqual({ "x5t#S256": thumbprint });
+  });
+
+  test("gets a token that ends with the contract", async () => {
+    const validUntil = timestampFromMs(START + 60_000);
+    await start({
+      accessTimes: 3,
+      change: (contract) => ({ ...contract, policy: { ...contract.policy, validUntil } }),
+    });
+    const { accessToken } = await ask();
+    expect(decodeJwt(accessToken).exp).toBe((START + 60_000) / 1000);
+  });
+});
+
+describe("the request is refused", () => {
+  const nothingHappened = () => {
+    expect(world.ledger.transactions).toEqual([]);
+    expect(world.calls.filter((call) => call !== "getPackageStatus")).toEqual([]);
+  };
+
+  test("without session or right", async () => {
+    await start();
+    const request = world.request(world.consumer);
+    await refused(
+      world.as(world.consumer, {}).requestAccess({ request }),
+      Code.Unauthenticated,
+      ErrorReason.SESSION_REQUIRED,
+    );
+    const { rights } = world.consumer.account;
+    if (rights !== undefined) rights.access = false;
+    await refused(ask(request), Code.PermissionDenied, ErrorReason.RIGHT_MISSING);
+    nothingHappened();
+  });
+
+  test("where signer, sender, party, audience, key or time are not one", async () => {
+    await start();
+    const { consumer, other } = world;
+    const stripped = { ...world.request(consumer), signatures: [] };
+    await refused(ask(stripped), Code.InvalidArgument, ErrorReason.SIGNATURE_MISSING);
+    const flipped = world.request(consumer);
+    flipped.payload[flipped.payload.length - 1] = (flipped.payload.at(-1) ?? 0) ^ 1;
+    await refused(ask(flipped), Code.Unauthenticated, ErrorReason.SIGNATURE_INVALID);
+    await refused(ask(world.request(consumer), other), Code.PermissionDenied, ErrorReason.SIGNER_NOT_CALLER);
+    const party = world.request(consumer, (message) => {
+      if (message.consumer !== undefined) message.consumer.identity = other.identity;
+    });
+    await refused(ask(party), Code.PermissionDenied, ErrorReason.PARTY_NOT_SIGNER);
+    const key = world.request(consumer, (message) => {
+      if (message.consumer !== undefined) message.consumer.publicKey = other.signer.publicKey;
+    });
+    await refused(ask(key), Code.PermissionDenied, ErrorReason.PARTY_NOT_SIGNER);
+    const audience = world.request(consumer, (message) => {
+      if (message.context !== undefined) message.context.audience = "urn:x1410:entity:dssm:other";
+    });
+    await refused(ask(audience), Code.PermissionDenied, ErrorReason.AUDIENCE_MISMATCH);
+    const late = world.request(consumer);
+    world.time += 361_000;
+    await refused(ask(late), Code.Unauthenticated, ErrorReason.SIGNED_TIME_OUT_OF_WINDOW);
+    nothingHappened();
+    await expect(ask()).resolves.toBeDefined();
+  });
+
+  test("where the contract is unknown, of another network, withdrawn or over", async () => {
+    await start();
+    for (const address of [`x1410://dlt.net/contracts/${"0".repeat(32)}`, `x1410://dlt.other/contracts/${CONTRACT}`]) {
+      const request = world.request(world.consumer, (message) => {
+        message.contractAddress = address;
+      });
+      await refused(ask(request), Code.NotFound, ErrorReason.CONTRACT_NOT_FOUND);
+    }
+    world.publish(withContract({ state: PolicyState.STORED }));
+    await refused(ask(), Code.NotFound, ErrorReason.CONTRACT_NOT_FOUND);
+    world.publish(withContract({ state: PolicyState.WITHDRAWN }));
+    await refused(ask(), Code.FailedPrecondition, ErrorReason.CONTRACT_WITHDRAWN);
+    world.publish();
+    world.time = START + 86_400_000;
+    world.publish({ accessTimes: 3 });
+    await refused(ask(), Code.FailedPrecondition, ErrorReason.CONTRACT_EXPIRED);
+    nothingHappened();
+    world.time = START + 86_400_000 - 1000;
+    await expect(ask()).resolves.toBeDefined();
+  });
+
+  test.each(["packageId", "keyId", "providerIdentity", "providerPublicKey"] as const)(
+    "where its %s is not that of the contract",
+    async (field) => {
+      await start();
+      const request = world.request(world.consumer, ({ sharedData }) => {
+        if (sharedData === undefined) return;
+        if (field === "providerPublicKey") sharedData[field] = world.other.signer.publicKey;
+        else sharedData[field] = field === "providerIdentity" ? world.other.identity : "0".repeat(32);
+      });
+      await refused(ask(request), Code.FailedPrecondition, ErrorReason.INFORMATION_MISMATCH);
+      nothingHappened();
+    },
+  );
+
+  test.each([
+    [
+      "industry",
+      { industries: ["isic:k64"] },
+      { industries: ["isic:k64", "isic:j61"] },
+      ErrorReason.INDUSTRY_NOT_ALLOWED,
+    ],
+    ["country", { countries: ["DE"] }, { countries: ["DE", "FR"] }, ErrorReason.COUNTRY_NOT_ALLOWED],
+    [
+      "user",
+      { users: ["urn:x1410:user:other"] },
+      { users: ["urn:x1410:user:other", "urn:x1410:user:consumer"] },
+      ErrorReason.USER_NOT_ALLOWED,
+    ],
+  ])("where the policy does not allow the %s", async (_, forbidding, allowing, reason) => {
+    const allow = (allowed: object) => ({
+      accessTimes: 3,
+      change: (contract: SharedContract) => ({
+        ...contract,
+        information: { ...contract.information, allowed: create(AllowedPartiesSchema, allowed) },
+      }),
+    });
+    await start(allow(forbidding));
+    await refused(ask(), Code.PermissionDenied, reason);
+    nothingHappened();
+    world.publish(allow(allowing));
+    await expect(ask()).resolves.toBeDefined();
+    // What the operator has not verified counts as absent.
+    world.publish(allow(forbidding));
+    delete world.consumer.account.attributes;
+    await refused(ask(), Code.PermissionDenied, reason);
+  });
+
+  test("where the nonce was used under other bytes", async () => {
+    await start();
+    let nonce = new Uint8Array();
+    await ask(world.request(world.consumer, ({ context }) => (nonce = new Uint8Array(context?.nonce ?? []))));
+    const reused = world.request(world.consumer, (message) => {
+      message.purpose = "another";
+      if (message.context !== undefined) message.context.nonce = nonce;
+    });
+    await refused(ask(reused), Code.AlreadyExists, ErrorReason.NONCE_REUSED);
+    expect(world.ledger.accesses()).toHaveLength(1);
+  });
+
+  test.each(["kss", "dss"])("where the %s is not in the registry, before anything is debited", async (kind) => {
+    await start();
+    world.entities.delete(`urn:x1410:entity:${kind}:one`);
+    await refused(ask(), Code.Unavailable, ErrorReason.PEER_UNAVAILABLE);
+    nothingHappened();
+  });
+
+  test("where the data storage server cannot be asked, before anything is debited", async () => {
+    await start();
+    world.failing.add("getPackageStatus");
+    const request = world.request(world.consumer);
+    await refused(ask(request), Code.Unavailable, ErrorReason.PEER_UNAVAILABLE);
+    nothingHappened();
+    await expect(ask(request)).resolves.toBeDefined();
+  });
+});
+
+describe("access times", () => {
+  test("number N is granted and N+1 refused, per consumer", async () => {
+    await start({ accessTimes: 2 });
+    expect((await ask()).record?.accessNumber).toBe(1);
+    expect((await ask()).record?.accessNumber).toBe(2);
+    await refused(ask(), Code.FailedPrecondition, ErrorReason.ACCESS_TIMES_EXHAUSTED);
+    const { record } = await ask(world.request(world.other), world.other);
+    expect(record?.accessNumber).toBe(1);
+    expect(world.ledger.accesses()).toHaveLength(3);
+  });
+
+  test("of fifty at once with one left exactly one is granted", async () => {
+    await start({ accessTimes: 1 });
+    const held = Promise.withResolvers<void>();
+    world.ledger.gate = held.promise;
+    const requests = Array.from({ length: 50 }, () => ask().catch((cause: unknown) => reasonOf(cause)));
+    held.resolve();
+    const outcomes = await Promise.all(requests);
+    expect(outcomes.filter((outcome) => typeof outcome === "object")).toHaveLength(1);
+    expect(outcomes.filter((outcome) => outcome === ErrorReason.ACCESS_TIMES_EXHAUSTED)).toHaveLength(49);
+    expect(world.ledger.accesses()).toHaveLength(1);
+  });
+
+  test("requests at once get numbers of their own", async () => {
+    await start({ accessTimes: 20 });
+    const answers = await Promise.all(Array.from({ length: 20 }, () => ask()));
+    const numbers = answers.map(({ record }) => record?.accessNumber ?? 0).sort((a, b) => a - b);
+    expect(numbers).toEqual(Array.from({ length: 20 }, (_, index) => index + 1));
+  });
+
+  test("the last number comes back where its access does not come about, and who waits for it gets it", async () => {
+    await start({ accessTimes: 1 });
+    world.ledger.failures.push("unavailable");
+    const held = Promise.withResolvers<void>();
+    world.ledger.gate = held.promise;
+    const outcomes = [ask(), ask()].map((call) => call.catch((cause: unknown) => reasonOf(cause)));
+    held.resolve();
+    const settled = await Promise.all(outcomes);
+    expect(settled).toContain(ErrorReason.LEDGER_UNAVAILABLE);
+    expect(settled).toContainEqual(expect.objectContaining({ record: expect.objectContaining({ accessNumber: 1 }) }));
+    expect(world.ledger.accesses()).toHaveLength(1);
+  });
+
+  test.each([
+    [RejectionReason.ACCESS_TIMES_EXHAUSTED, Code.FailedPrecondition, ErrorReason.ACCESS_TIMES_EXHAUSTED],
+    [RejectionReason.WITHDRAWN, Code.FailedPrecondition, ErrorReason.CONTRACT_WITHDRAWN],
+    [RejectionReason.EXPIRED, Code.FailedPrecondition, ErrorReason.CONTRACT_EXPIRED],
+    [RejectionReason.UNKNOWN_CONTRACT, Code.NotFound, ErrorReason.CONTRACT_NOT_FOUND],
+    [RejectionReason.SIGNER_NOT_ALLOWED, Code.Internal, ErrorReason.INTERNAL_FAULT],
+  ])("rejection %i by the ledger is told, and costs no access", async (rejection, code, reason) => {
+    await start({ accessTimes: 1 });
+    world.ledger.rejectWith = rejection;
+    await refused(ask(), code, reason);
+    expect((await world.as(world.consumer).listAccessRecords({})).records).toEqual([]);
+    world.ledger.rejectWith = undefined;
+    expect((await ask()).record?.accessNumber).toBe(1);
+  });
+});
+
+describe("a lost answer costs nothing", () => {
+  test("identical bytes get the first answer, one record, one debit: again, at once, after a restart", async () => {
+    await start({ accessTimes: 2 });
+    const request = world.request(world.consumer);
+    const first = await ask(request);
+    const answers = await Promise.all([ask(request), ask(request), ask(request)]);
+    await world.restart();
+    world.time += 200_000;
+    answers.push(await ask(request));
+    for (const again of answers) {
+      expect(tokenIdOf(again.accessToken)).toBe(tokenIdOf(first.accessToken));
+      // Everything but the token's signature is the first answer.
+      expect(equals(RequestAccessResponseSchema, { ...again, accessToken: "" }, { ...first, accessToken: "" })).toBe(
+        true,
+      );
+    }
+    expect(world.ledger.accesses()).toHaveLength(1);
+    expect((await ask()).record?.accessNumber).toBe(2);
+  });
+
+  test("identical bytes of another identity are refused", async () => {
+    await start();
+    const request = world.request(world.consumer);
+    await ask(request);
+    await refused(ask(request, world.other), Code.PermissionDenied, ErrorReason.SIGNER_NOT_CALLER);
+  });
+
+  test("where the ledger is not available nothing is debited, and the identical request succeeds later", async () => {
+    await start({ accessTimes: 1 });
+    const request = world.request(world.consumer);
+    world.ledger.failures.push("unavailable");
+    await refused(ask(request), Code.Unavailable, ErrorReason.LEDGER_UNAVAILABLE);
+    expect((await world.as(world.consumer).listAccessRecords({})).records).toEqual([]);
+    expect((await ask(request)).record?.accessNumber).toBe(1);
+    expect(world.ledger.accesses()).toHaveLength(1);
+  });
+
+  test("where the outcome is unknown the identical request finds the one record", async () => {
+    await start({ accessTimes: 1 });
+    const request = world.request(world.consumer);
+    world.ledger.failures.push("lost");
+    await refused(ask(request), Code.Unavailable, ErrorReason.OUTCOME_UNKNOWN);
+    // Not even "not available" says afterwards that nothing was recorded.
+    world.ledger.failures.push("unavailable");
+    await refused(ask(request), Code.Unavailable, ErrorReason.OUTCOME_UNKNOWN);
+    // Another request cannot know whether an access is left.
+    world.ledger.failures.push("unavailable");
+    await refused(ask(), Code.Unavailable, ErrorReason.LEDGER_UNAVAILABLE);
+    expect((await ask(request)).record?.accessNumber).toBe(1);
+    expect(world.ledger.accesses()).toHaveLength(1);
+    await refused(ask(), Code.FailedPrecondition, ErrorReason.ACCESS_TIMES_EXHAUSTED);
+  });
+
+  test("where the policy has changed meanwhile, what was decided stays decided", async () => {
+    await start({ accessTimes: 1 });
+    const request = world.request(world.consumer);
+    world.ledger.failures.push("lost");
+    await refused(ask(request), Code.Unavailable, ErrorReason.OUTCOME_UNKNOWN);
+    world.publish({ accessTimes: 1, change: (contract) => ({ ...contract, state: PolicyState.WITHDRAWN }) });
+    expect((await ask(request)).information?.withdrawn).toBe(true);
+  });
+
+  test.each(["createToken", "createRequestedPermission"] as const)(
+    "where %s fails the access stands, and the identical request completes it",
+    async (component) => {
+      await start({ accessTimes: 1 });
+      const request = world.request(world.consumer);
+      world.failing.add(component);
+      await refused(ask(request), Code.Unavailable, ErrorReason.PEER_UNAVAILABLE);
+      // Nothing was given out, so no usage says so.
+      const usages = () => world.as(world.provider).listUsageRecords({ contractAddress: CONTRACT_ADDRESS });
+      expect((await usages()).records).toEqual([]);
+      await world.restart();
+      expect(await ask(request)).toMatchObject({ record: { accessNumber: 1 } });
+      expect(world.ledger.accesses()).toHaveLength(1);
+      expect((await usages()).records).toHaveLength(1);
+    },
+  );
+});
+
+describe("a crash", () => {
+  test("before the ledger answered: the start finishes the access, the identical request gets it", async () => {
+    await start({ accessTimes: 1 });
+    const request = world.request(world.consumer);
+    world.ledger.failures.push("lost");
+    await refused(ask(request), Code.Unavailable, ErrorReason.OUTCOME_UNKNOWN);
+    await world.restart();
+    const { accesses } = await world.access.reconcile();
+    expect(accesses).toEqual({ finished: 1, voided: 0, open: 0 });
+    const { records } = await world.as(world.consumer).listAccessRecords({});
+    expect(records).toHaveLength(1);
+    // No token without somebody to take it.
+    expect(world.calls).not.toContain("createToken");
+    expect((await ask(request)).record?.accessId).toBe(records[0]?.accessId);
+    expect(world.ledger.accesses()).toHaveLength(1);
+  });
+
+  test("before the ledger got it: the start submits the same bytes, or voids what the ledger refuses", async () => {
+    await start({ accessTimes: 2 });
+    // The first attempt reached nothing, though nobody could know; the bytes are in the store.
+    for (const _ of [1, 2]) {
+      const held = world.ledger.take;
+      world.ledger.take = () => {
+        throw new Error("connection reset");
+      };
+      await refused(ask(), Code.Unavailable, ErrorReason.OUTCOME_UNKNOWN);
+      world.ledger.take = held;
+    }
+    expect(world.ledger.accesses()).toHaveLength(0);
+    world.ledger.accessTimes = 1;
+    await world.restart();
+    world.ledger.failures.push("unavailable", "unavailable");
+    expect((await world.access.reconcile()).accesses).toEqual({ finished: 0, voided: 0, open: 2 });
+    expect((await world.access.reconcile()).accesses).toEqual({ finished: 1, voided: 1, open: 0 });
+    expect((await world.access.reconcile()).accesses).toEqual({ finished: 0, voided: 0, open: 0 });
+    expect((await world.as(world.consumer).listAccessRecords({})).records).toHaveLength(1);
+  });
+});
+
+describe("access records (C9, DSAM7)", () => {
+  test("a consumer gets, lists, annotates and archives its own", async () => {
+    await start({ accessTimes: 10 });
+    const ids: string[] = [];
+    for (let count = 0; count < 5; count++) ids.push((await ask()).record?.accessId ?? "");
+    await ask(world.request(world.other), world.other);
+    const client = world.as(world.consumer);
+    const first = await client.listAccessRecords({ pageSize: 2 });
+    const second = await client.listAccessRecords({ pageSize: 2, pageToken: first.nextPageToken });
+    const third = await client.listAccessRecords({ pageSize: 2, pageToken: second.nextPageToken });
+    const listed = [first, second, third].flatMap(({ records }) => records.map(({ accessId }) => accessId));
+    expect(listed).toEqual(ids);
+    expect(third.nextPageToken).toBe("");
+
+    const [accessId = ""] = ids;
+    const { record } = await client.updateAccessRecord({ accessId, note: "done", archived: true });
+    expect(record).toMatchObject({ accessId, note: "done", archived: true });
+    const remaining = await client.listAccessRecords({});
+    expect(remaining.records.map((each) => each.accessId)).toEqual(ids.slice(1));
+    expect((await client.listAccessRecords({ includeArchived: true })).records).toHaveLength(5);
+    await world.restart();
+    const got = await world.as(world.consumer).getAccessRecord({ accessId });
+    expect(got.record).toMatchObject({ note: "done", archived: true });
+    expect(got.proof?.transaction.length).toBeGreaterThan(0);
+    expect(got.openings.map(({ name }) => name)).toEqual(["request", "record"]);
+    expect(millisecondsOf(got.record?.accessedAt)).toBe(START);
+    const elsewhere = `x1410://dlt.net/contracts/${"0".repeat(32)}`;
+    expect((await world.as(world.consumer).listAccessRecords({ contractAddress: elsewhere })).records).toEqual([]);
+    const broken = world.as(world.consumer).listAccessRecords({ pageToken: "../" });
+    await refused(broken, Code.InvalidArgument, ErrorReason.REQUEST_INVALID);
+  });
+
+  test("another's record and no record give the same refusal", async () => {
+    await start();
+    const { record } = await ask();
+    for (const accessId of [record?.accessId ?? "", "0".repeat(32)]) {
+      const client = world.as(world.other);
+      const reason = ErrorReason.ACCESS_RECORD_NOT_FOUND;
+      await refused(client.getAccessRecord({ accessId }), Code.NotFound, reason);
+      await refused(client.updateAccessRecord({ accessId, note: "mine" }), Code.NotFound, reason);
+    }
+  });
+
+  test("one that is still open is not shown", async () => {
+    await start();
+    world.ledger.failures.push("lost");
+    await refused(ask(), Code.Unavailable, ErrorReason.OUTCOME_UNKNOWN);
+    const accessId = world.ledger.accesses()[0]?.accessId ?? "";
+    const call = world.as(world.consumer).getAccessRecord({ accessId });
+    await refused(call, Code.NotFound, ErrorReason.ACCESS_RECORD_NOT_FOUND);
+  });
+});
+
+test("a commitment hides equal values", () => {
+  const value = new Uint8Array([1]);
+  expect(commitTo("record", value).commitment.digest).not.toEqual(commitTo("record", value).commitment.digest);
+});

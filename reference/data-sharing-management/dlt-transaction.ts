@@ -1,0 +1,109 @@
+// DLT transactions of a data-sharing management (DSPM2, DSAM2): what goes on the ledger about a contract without telling whom it concerns
+// (clause 6: no personal data on-chain), and what became of a transaction that was submitted.
+import { createHash, createHmac, randomBytes } from "node:crypto";
+import { create, toBinary } from "@bufbuild/protobuf";
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { SignedEnvelopeSchema } from "../../gen/x1410/v1/envelope_pb.ts";
+import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
+import {
+  type Commitment,
+  type CommitmentOpening,
+  CommitmentOpeningSchema,
+  CommitmentSchema,
+  type InclusionProof,
+  type RejectionReason,
+  type Transaction,
+  TransactionOutcome,
+  type TransactionReceipt,
+  TransactionSchema,
+} from "../../gen/x1410/v1/ledger_pb.ts";
+import { reasonOf, refusal } from "../communications/refusal.ts";
+import { signMessage } from "../envelope/sign.ts";
+import type { Signer } from "../envelope/signer.ts";
+import type { LedgerEngine } from "../ledger/engine.ts";
+
+const COMMITMENT_PREFIX = Buffer.from("x1410-commitment-v1\0");
+
+/** What the ledger answered for good. */
+export type LedgerVerdict =
+  | { readonly accepted: true; readonly receipt: TransactionReceipt; readonly proof: InclusionProof }
+  | { readonly accepted: false; readonly rejection: RejectionReason };
+
+/** A commitment to `value` under a fresh salt, and the opening that stays off-chain (S1). */
+export function commitTo(name: string, value: Uint8Array): { commitment: Commitment; opening: CommitmentOpening } {
+  const salt = randomBytes(32);
+  const digest = createHash("sha256").update(COMMITMENT_PREFIX).update(salt).update(value).digest();
+  return {
+    commitment: create(CommitmentSchema, { name, digest }),
+    opening: create(CommitmentOpeningSchema, { name, salt, value }),
+  };
+}
+
+/** How a consumer appears on the ledger under one contract: nobody links it to a user, or to another contract, without the salt. */
+export function consumerPseudonym(contractSalt: Uint8Array, consumer: string): Uint8Array {
+  return createHmac("sha256", contractSalt).update(consumer).digest();
+}
+
+/**
+ * The id that a signed request gives to what it brings about, 32 hexadecimal digits. The same bytes of the same signer always give the same
+ * id, and the ledger takes an id once: whatever is lost on this side, a request has one effect. Salted, for the id is public.
+ */
+export function idForRequest(
+  contractSalt: Uint8Array,
+  kind: string,
+  signer: string,
+  payloadSha256: Uint8Array,
+): string {
+  const digest = createHmac("sha256", contractSalt).update(`${kind}\0${signer}\0`).update(payloadSha256).digest("hex");
+  return digest.slice(0, 32);
+}
+
+/** A serialised SignedEnvelope, ready to submit: these bytes are the transaction and are never made again. */
+export function signTransaction(options: {
+  readonly signer: Signer;
+  readonly networkId: string;
+  readonly action: Transaction["action"];
+  readonly now: () => Date;
+}): Uint8Array {
+  const { signer, networkId, action, now } = options;
+  const transaction = create(TransactionSchema, {
+    networkId,
+    signer: signer.identity,
+    nonce: randomBytes(16),
+    issuedAt: timestampFromDate(now()),
+    action,
+  });
+  return toBinary(SignedEnvelopeSchema, signMessage(signer, TransactionSchema, transaction));
+}
+
+/**
+ * Submits a transaction and waits until it is final. The same bytes again are harmless: the ledger answers the first receipt.
+ * @throws ConnectError LEDGER_UNAVAILABLE where this submission recorded nothing, OUTCOME_UNKNOWN where that cannot be told.
+ */
+export async function submitTransaction(engine: LedgerEngine, envelope: Uint8Array): Promise<LedgerVerdict> {
+  const receipt = await submit(engine, envelope);
+  if (receipt.outcome === TransactionOutcome.REJECTED) return { accepted: false, rejection: receipt.rejection };
+  if (receipt.outcome !== TransactionOutcome.ACCEPTED) throw refusal(ErrorReason.OUTCOME_UNKNOWN, "ledger");
+  try {
+    const committed = await engine.get(receipt.transactionId);
+    if (committed !== undefined) return { accepted: true, receipt, proof: committed.proof };
+  } catch {
+    // It is on the ledger, but its evidence is out of reach just now.
+  }
+  throw refusal(ErrorReason.OUTCOME_UNKNOWN, "ledger");
+}
+
+async function submit(engine: LedgerEngine, envelope: Uint8Array): Promise<TransactionReceipt> {
+  let receipts: TransactionReceipt[];
+  try {
+    receipts = await engine.submit([envelope]);
+  } catch (cause) {
+    const reason = reasonOf(cause);
+    // Whatever does not say for certain that nothing was recorded leaves it open.
+    const nothing = reason === ErrorReason.LEDGER_UNAVAILABLE || reason === ErrorReason.NOT_PROPOSER;
+    throw refusal(nothing ? ErrorReason.LEDGER_UNAVAILABLE : ErrorReason.OUTCOME_UNKNOWN, "ledger");
+  }
+  const [receipt] = receipts;
+  if (receipt === undefined) throw refusal(ErrorReason.OUTCOME_UNKNOWN, "ledger");
+  return receipt;
+}
