@@ -12,9 +12,10 @@ import { RejectionReason } from "../../gen/x1410/v1/ledger_pb.ts";
 import { KeyedMutex } from "../communications/keyed-mutex.ts";
 import { reasonOf, refusal } from "../communications/refusal.ts";
 import type { Signer } from "../envelope/signer.ts";
+import { commit as commitTo, consumerPseudonym } from "../ledger/commitment.ts";
 import type { LedgerEngine } from "../ledger/engine.ts";
 import type { SharedContract } from "./contracts.ts";
-import { commitTo, consumerPseudonym, signTransaction, submitTransaction } from "./dlt-transaction.ts";
+import { signTransaction, submitTransaction } from "./dlt-transaction.ts";
 import {
   type Change,
   commit,
@@ -211,7 +212,7 @@ export class AccessRecords {
       purpose,
     });
     const commitments = [
-      commitTo("request", toBinary(SignedEnvelopeSchema, request)),
+      commitTo("access-request", request.payload),
       commitTo("record", toBinary(AccessRecordSchema, record)),
     ];
     const transaction = signTransaction({

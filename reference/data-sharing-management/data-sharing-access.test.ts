@@ -16,6 +16,7 @@ import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { RejectionReason } from "../../gen/x1410/v1/ledger_pb.ts";
 import { reasonOf } from "../communications/refusal.ts";
 import { verifyEnvelope } from "../envelope/verify.ts";
+import { consumerPseudonym } from "../ledger/commitment.ts";
 import type { SharedContract } from "./contracts.ts";
 import {
   AccessWorld,
@@ -28,7 +29,6 @@ import {
   refused,
   START,
 } from "./data-sharing-access.fixture.ts";
-import { commitTo, consumerPseudonym } from "./dlt-transaction.ts";
 
 let cast: Cast;
 let world: AccessWorld;
@@ -112,7 +112,7 @@ describe("an access (Figure 4, Annex A.2)", () => {
     expect(onLedger?.accessId).toBe(record?.accessId);
     expect(onLedger?.contractId).toBe(CONTRACT);
     const pseudonym = consumerPseudonym(new Uint8Array(32).fill(9), world.consumer.identity);
-    expect(Buffer.from(onLedger?.consumerPseudonym ?? [])).toEqual(pseudonym);
+    expect(Buffer.from(onLedger?.consumerPseudonym ?? [])).toEqual(Buffer.from(pseudonym));
     for (const { name, salt, value } of openings) {
       const digest = createHash("sha256").update("x1410-commitment-v1\0").update(salt).update(value).digest();
       expect(Buffer.from(onLedger?.commitments.find((each) => each.name === name)?.digest ?? [])).toEqual(digest);
@@ -521,9 +521,4 @@ describe("access records (C9, DSAM7)", () => {
     const call = world.as(world.consumer).getAccessRecord({ accessId });
     await refused(call, Code.NotFound, ErrorReason.ACCESS_RECORD_NOT_FOUND);
   });
-});
-
-test("a commitment hides equal values", () => {
-  const value = new Uint8Array([1]);
-  expect(commitTo("record", value).commitment.digest).not.toEqual(commitTo("record", value).commitment.digest);
 });

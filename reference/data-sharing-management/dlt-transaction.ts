@@ -1,15 +1,10 @@
-// DLT transactions of a data-sharing management (DSPM2, DSAM2): what goes on the ledger about a contract without telling whom it concerns
-// (clause 6: no personal data on-chain), and what became of a transaction that was submitted.
-import { createHash, createHmac, randomBytes } from "node:crypto";
+// DLT transactions of a data-sharing management (DSPM2, DSAM2, DSAM3): signed by the management, submitted, and what became of them.
+import { createHmac, randomBytes } from "node:crypto";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { SignedEnvelopeSchema } from "../../gen/x1410/v1/envelope_pb.ts";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import {
-  type Commitment,
-  type CommitmentOpening,
-  CommitmentOpeningSchema,
-  CommitmentSchema,
   type InclusionProof,
   type RejectionReason,
   type Transaction,
@@ -22,27 +17,10 @@ import { signMessage } from "../envelope/sign.ts";
 import type { Signer } from "../envelope/signer.ts";
 import type { LedgerEngine } from "../ledger/engine.ts";
 
-const COMMITMENT_PREFIX = Buffer.from("x1410-commitment-v1\0");
-
 /** What the ledger answered for good. */
 export type LedgerVerdict =
   | { readonly accepted: true; readonly receipt: TransactionReceipt; readonly proof: InclusionProof }
   | { readonly accepted: false; readonly rejection: RejectionReason };
-
-/** A commitment to `value` under a fresh salt, and the opening that stays off-chain (S1). */
-export function commitTo(name: string, value: Uint8Array): { commitment: Commitment; opening: CommitmentOpening } {
-  const salt = randomBytes(32);
-  const digest = createHash("sha256").update(COMMITMENT_PREFIX).update(salt).update(value).digest();
-  return {
-    commitment: create(CommitmentSchema, { name, digest }),
-    opening: create(CommitmentOpeningSchema, { name, salt, value }),
-  };
-}
-
-/** How a consumer appears on the ledger under one contract: nobody links it to a user, or to another contract, without the salt. */
-export function consumerPseudonym(contractSalt: Uint8Array, consumer: string): Uint8Array {
-  return createHmac("sha256", contractSalt).update(consumer).digest();
-}
 
 /**
  * The id that a signed request gives to what it brings about, 32 hexadecimal digits. The same bytes of the same signer always give the same

@@ -15,9 +15,10 @@ import { KeyedMutex } from "../communications/keyed-mutex.ts";
 import { reasonOf, refusal } from "../communications/refusal.ts";
 import { SKEW_MS } from "../envelope/signed-request.ts";
 import type { Signer } from "../envelope/signer.ts";
+import { commit as commitTo } from "../ledger/commitment.ts";
 import type { LedgerEngine } from "../ledger/engine.ts";
 import { type Access, PAGE_BYTES, type Reconciliation, recordOf } from "./access-records.ts";
-import { commitTo, signTransaction, submitTransaction } from "./dlt-transaction.ts";
+import { signTransaction, submitTransaction } from "./dlt-transaction.ts";
 import {
   type Change,
   commit,
