@@ -50,6 +50,11 @@ export function run(command: string, args: readonly string[], options: RunOption
 /** As `run`, for a command whose failure ends the tool that calls it. */
 export async function must(command: string, args: readonly string[], options: RunOptions = {}): Promise<string> {
   const { code, output, stdout } = await run(command, args, options);
-  if (code !== 0) throw new Error(`${command} ${args.join(" ")} ended with code ${code}\n${output.trimEnd()}`);
+  if (code !== 0) throw new Error(`${brief(command, args)} ended with code ${code}\n${output.trimEnd()}`);
   return stdout;
+}
+
+function brief(command: string, args: readonly string[]): string {
+  const line = [command, ...args].join(" ").replace(/\s+/g, " ");
+  return line.length > 120 ? `${line.slice(0, 119)}…` : line;
 }
