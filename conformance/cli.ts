@@ -4,7 +4,7 @@ import { Command, Option } from "commander";
 import { type ClientStack, clientStacks } from "./channels.ts";
 import { subscriberRecords } from "./procedures/subscriber-records.ts";
 import { ConsoleReport } from "./report/console.ts";
-import { procedures, run, type RunResult } from "./run.ts";
+import { procedures, type RunResult, run } from "./run.ts";
 import { readTarget, type Target } from "./target.ts";
 
 /** What the exit code of a run means. */
@@ -25,14 +25,17 @@ export function conformanceCommand(): Command {
     .command("run")
     .description("replay Figure 3, Figure 4, Annex A.1 and A.2 and give each step its verdict")
     .option("--target <file>", "the implementation; without it the reference stack is started for the run")
-    .addOption(new Option("--client <stack>", "the kit's client stack").choices(Object.keys(clientStacks)).default("grpc"))
     .addOption(
-      new Option("--procedure <id...>", "only these procedures").choices(procedures.map(({ id }) => id)),
+      new Option("--client <stack>", "the kit's client stack").choices(Object.keys(clientStacks)).default("grpc"),
     )
+    .addOption(new Option("--procedure <id...>", "only these procedures").choices(procedures.map(({ id }) => id)))
     .option("--seed <n>", "makes the subscriber records", Number, 1410)
     .option("--mib <n>", "size of the subscriber records in MiB", Number, 3)
     .option("--json <file>", "write the results as JSON as well")
-    .addHelpText("after", "\nExit codes: 0 every observable step passed, 1 a step failed, 2 inconclusive, 3 a fault of the kit or its configuration.")
+    .addHelpText(
+      "after",
+      "\nExit codes: 0 every observable step passed, 1 a step failed, 2 inconclusive, 3 a fault of the kit or its configuration.",
+    )
     .action(runCommand);
   return command;
 }

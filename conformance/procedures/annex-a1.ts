@@ -50,12 +50,13 @@ export const annexA1: Procedure<Cast> = {
     });
 
     const submission = provider.submission(information);
+    const signed = provider.sign(submission);
     const policyId = submission.policy?.policyId ?? "";
     // The stage for A1.9.1 and A1.12: a provider that watches and a consumer that has subscribed.
     const notified = begun(provider.awaitContract(policyId));
     const delivered = begun(consumer.awaitPublication(stored.id));
     const submitted = await step("A1.5", "DP → DSPM", "information; policy and its signature", async (seen) => {
-      const policy = await provider.submit(provider.sign(submission));
+      const policy = await provider.submit(signed);
       leftovers.push(() => provider.withdraw(policyId, key, stored));
       expect(policy.policyId === policyId, "the policy that was submitted");
       seen(`policy ${policyId}`);
@@ -81,7 +82,7 @@ export const annexA1: Procedure<Cast> = {
     const policy = await step("A1.8", "DSPM → DLT", "submits; a block with the contract forms", async (seen) => {
       const recorded = await provider.confirmStorage(policyId);
       expect(recorded.receipt?.finality === Finality.FINAL, "a receipt that is final");
-      contractOnLedger(recorded, submission, provider.trust);
+      contractOnLedger(recorded, signed, provider.trust);
       seen(`block ${recorded.receipt.blockHeight}; proof and commitments hold`);
       return recorded;
     });

@@ -65,6 +65,7 @@ export const figure3: Procedure<Cast> = {
     });
 
     const submission = provider.submission(information, permission);
+    const signed = provider.sign(submission);
     const policyId = submission.policy?.policyId ?? "";
     // The stage for F3.9.1 and F3.12: a provider that watches and a consumer that has subscribed.
     const notified = begun(provider.awaitContract(policyId));
@@ -74,7 +75,7 @@ export const figure3: Procedure<Cast> = {
       "DP → DSPM",
       "information, policy, access permission, signature",
       async (seen) => {
-        const policy = await provider.submit(provider.sign(submission));
+        const policy = await provider.submit(signed);
         leftovers.push(() => provider.withdraw(policyId, key, stored));
         expect(policy.policyId === policyId, "the policy that was submitted");
         seen(`policy ${policyId}`);
@@ -103,7 +104,7 @@ export const figure3: Procedure<Cast> = {
     const policy = await step("F3.8", "DSPM → DLT", "submits; a block with the smart contract forms", async (seen) => {
       const recorded = await provider.confirmStorage(policyId);
       expect(recorded.receipt?.finality === Finality.FINAL, "a receipt that is final");
-      contractOnLedger(recorded, submission, provider.trust);
+      contractOnLedger(recorded, signed, provider.trust);
       seen(`block ${recorded.receipt.blockHeight}; proof and commitments hold`);
       return recorded;
     });

@@ -65,7 +65,7 @@ export const figure4: Procedure<Cast> = {
       return answer;
     });
     await step("F4.4", "DSAM → DLT", "submits the transaction; a block with the access record forms", (seen) => {
-      accessOnLedger(grant, consumer.trust);
+      accessOnLedger(grant, request, consumer.identity, consumer.trust);
       seen(`block ${grant.record?.receipt?.blockHeight}; proof and commitments hold`);
     });
 

@@ -6,7 +6,7 @@ import {
   GetAccessRecordResponseSchema,
 } from "../../gen/x1410/v1/data_sharing_access_pb.ts";
 import { type AccessRecord, AccessRecordSchema } from "../../gen/x1410/v1/data_sharing_pb.ts";
-import { type SignedEnvelope, SignedEnvelopeSchema } from "../../gen/x1410/v1/envelope_pb.ts";
+import type { SignedEnvelope } from "../../gen/x1410/v1/envelope_pb.ts";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { RejectionReason } from "../../gen/x1410/v1/ledger_pb.ts";
 import { KeyedMutex } from "../communications/keyed-mutex.ts";

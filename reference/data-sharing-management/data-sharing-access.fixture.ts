@@ -172,6 +172,7 @@ export class Cast {
   readonly trust = this.#pki.verifier();
   readonly management = this.#server("dssm", MANAGEMENT);
   readonly keyServer = this.#server("kss", "urn:x1410:entity:kss:one");
+  readonly ledgerNode = this.#server("ledger", "urn:x1410:entity:ledger:one");
   readonly dataServer = this.#server("dss", "urn:x1410:entity:dss:one");
   readonly #users = new Map(["provider", "consumer", "other"].map((name) => [name, this.#issue(name)]));
 
@@ -190,7 +191,7 @@ export class Cast {
     rmSync(this.#directory, { recursive: true, force: true });
   }
 
-  #server(role: "dssm" | "kss" | "dss", identity: string): Signer {
+  #server(role: "dssm" | "kss" | "dss" | "ledger", identity: string): Signer {
     const { privateKeyPem, chainPem } = this.#pki.issueIdentity({ role, identity });
     return createSigner({ privateKeyPem, certificateChainPem: chainPem });
   }
@@ -214,6 +215,8 @@ export class AccessWorld {
   readonly contracts = new Map<string, SharedContract>();
   readonly entities = new Map<string, Entity>();
   readonly ledger = new MemoryLedger();
+  /** The one that access management uses; a test may set another before `open`. */
+  engine: LedgerEngine = this.ledger;
   /** Calls of token and permission management, data storage server; a failure is taken by the next call of the component named. */
   readonly calls: string[] = [];
   readonly failing = new Set<"createToken" | "createRequestedPermission" | "getPackageStatus">();
@@ -256,7 +259,7 @@ export class AccessWorld {
       trust: this.cast.trust,
       gate: this.#gate(),
       contracts: { get: async (contractId) => this.contracts.get(contractId) },
-      engine: this.ledger,
+      engine: this.engine,
       tokens: { createToken: this.#counted("createToken", tokens.createToken) },
       permissions: {
         createRequestedPermission: this.#counted("createRequestedPermission", permissions.createRequestedPermission),

@@ -1,23 +1,17 @@
 // The DLT transactions of a policy (DSPM2; F3.6, A1.6): ids, limit and end of the contract in the clear, everything else as commitments whose
 // openings stay off-chain (clause 6, S1).
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { create, fromBinary } from "@bufbuild/protobuf";
 import { type Timestamp, timestampDate } from "@bufbuild/protobuf/wkt";
-import {
-  AccessPermissionSchema,
-  DataSharingInformationSchema,
-  DataSharingPolicySchema,
-} from "../../gen/x1410/v1/data_sharing_pb.ts";
 import { type SignedEnvelope, SignedEnvelopeSchema } from "../../gen/x1410/v1/envelope_pb.ts";
 import {
-  type Commitment,
-  type CommitmentOpening,
   CreateContractSchema,
   TransactionSchema,
   UpdateContractSchema,
   WithdrawContractSchema,
 } from "../../gen/x1410/v1/ledger_pb.ts";
 import type { Signer } from "../envelope/signer.ts";
-import { commitTo, signTransaction } from "./dlt-transaction.ts";
+import { commit as commitTo } from "../ledger/commitment.ts";
+import { signTransaction } from "./dlt-transaction.ts";
 import { type LedgerChange, type Terms, termsOf } from "./policy-store.ts";
 
 export interface LedgerSigning {
@@ -29,29 +23,29 @@ export interface LedgerSigning {
 /** The contract of a submitted policy. */
 export function createContract(signing: LedgerSigning, signedPolicy: SignedEnvelope): LedgerChange {
   const terms = termsOf(signedPolicy, []);
-  const { commitments, openings } = commitToTerms(terms);
+  const { commitment, opening } = commitTo("signed-policy", signedPolicy.payload);
   const value = create(CreateContractSchema, {
     contractId: terms.policy.policyId,
     withAccessPermission: terms.accessPermission !== undefined,
     ...limitsOf(terms),
-    commitments,
+    commitments: [commitment],
   });
   const transaction = signTransaction({ ...signing, action: { case: "createContract", value } });
-  return { kind: "create", transaction, openings };
+  return { kind: "create", transaction, openings: [opening] };
 }
 
 /** The next version of a contract. */
 export function updateContract(signing: LedgerSigning, signed: SignedEnvelope): LedgerChange {
   const terms = termsOf(signed, []);
-  const { commitments, openings } = commitToTerms(terms);
+  const { commitment, opening } = commitTo("signed-policy", signed.payload);
   const value = create(UpdateContractSchema, {
     contractId: terms.policy.policyId,
     version: terms.policy.version,
     ...limitsOf(terms),
-    commitments,
+    commitments: [commitment],
   });
   const transaction = signTransaction({ ...signing, action: { case: "updateContract", value } });
-  return { kind: "update", transaction, signed, openings };
+  return { kind: "update", transaction, signed, openings: [opening] };
 }
 
 /** The end of a contract. */
@@ -73,18 +67,6 @@ export function freshlySigned(signing: LedgerSigning, change: LedgerChange): Led
   if (signedBy !== undefined && current !== undefined && Buffer.compare(signedBy, current) === 0) return change;
   const { action } = fromBinary(TransactionSchema, envelope.payload);
   return { ...change, transaction: signTransaction({ ...signing, action }) };
-}
-
-function commitToTerms(terms: Terms): { commitments: Commitment[]; openings: CommitmentOpening[] } {
-  const { information, policy, accessPermission } = terms;
-  const made = [
-    commitTo("information", toBinary(DataSharingInformationSchema, information)),
-    commitTo("policy", toBinary(DataSharingPolicySchema, policy)),
-    ...(accessPermission === undefined
-      ? []
-      : [commitTo("permission", toBinary(AccessPermissionSchema, accessPermission))]),
-  ];
-  return { commitments: made.map(({ commitment }) => commitment), openings: made.map(({ opening }) => opening) };
 }
 
 /** What the contract enforces: no limit and no end unless the provider set one; of two ends, the earlier. */

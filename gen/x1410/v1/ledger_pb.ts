@@ -27,7 +27,7 @@ export const file_x1410_v1_ledger: GenFile = /*@__PURE__*/
  */
 export type Commitment = Message<"x1410.v1.Commitment"> & {
   /**
-   * What is committed to, e.g. "policy", "package", "key", "terms".
+   * What is committed to, e.g. "signed-policy".
    *
    * @generated from field: string name = 1;
    */
@@ -118,7 +118,7 @@ export type CreateContract = Message<"x1410.v1.CreateContract"> & {
   expiration?: Timestamp | undefined;
 
   /**
-   * Commitments to information, policy, permission.
+   * One is named "signed-policy" and opens to the payload of the provider's signed submission, byte for byte; others may follow.
    *
    * @generated from field: repeated x1410.v1.Commitment commitments = 5;
    */
@@ -167,7 +167,7 @@ export type UpdateContract = Message<"x1410.v1.UpdateContract"> & {
   expiration?: Timestamp | undefined;
 
   /**
-   * Commitments to the new information, policy, permission.
+   * One is named "signed-policy" and opens to the payload of the provider's signed update, byte for byte; others may follow.
    *
    * @generated from field: repeated x1410.v1.Commitment commitments = 5;
    */
@@ -195,7 +195,7 @@ export type WithdrawContract = Message<"x1410.v1.WithdrawContract"> & {
   contractId: string;
 
   /**
-   * Commitment to the signed withdrawal.
+   * One is named "withdrawal" and opens to the payload of the provider's signed withdrawal, byte for byte; others may follow.
    *
    * @generated from field: repeated x1410.v1.Commitment commitments = 2;
    */
@@ -237,7 +237,7 @@ export type RecordAccess = Message<"x1410.v1.RecordAccess"> & {
   consumerPseudonym: Uint8Array;
 
   /**
-   * Commitments to the access request and the record.
+   * One is named "access-request" and opens to the payload of the consumer's signed request, byte for byte; others may follow.
    *
    * @generated from field: repeated x1410.v1.Commitment commitments = 4;
    */
@@ -272,7 +272,7 @@ export type RecordUsage = Message<"x1410.v1.RecordUsage"> & {
   accessId: string;
 
   /**
-   * Commitment to the usage record.
+   * One is named "usage" and opens to the serialised UsageRecord; others may follow.
    *
    * @generated from field: repeated x1410.v1.Commitment commitments = 3;
    */
