@@ -2,11 +2,13 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { create } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
 import { Level } from "level";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { UsageKind } from "../../gen/x1410/v1/data_sharing_pb.ts";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
+import { CreateContractSchema } from "../../gen/x1410/v1/ledger_pb.ts";
 import { reasonOf } from "../communications/refusal.ts";
 import { Chain } from "../ledger/chain.ts";
 import { ChainStore } from "../ledger/chain-store.ts";
@@ -52,14 +54,8 @@ beforeEach(async () => {
   world.publish({ accessTimes: 1 });
   await startLedger();
   await world.open();
-  const value = {
-    $typeName: "x1410.v1.CreateContract",
-    contractId: CONTRACT,
-    withAccessPermission: true,
-    accessTimes: 1,
-    commitments: [],
-  } as const;
-  const action = { case: "createContract", value: { ...value, commitments: [] } } as const;
+  const value = create(CreateContractSchema, { contractId: CONTRACT, withAccessPermission: true, accessTimes: 1 });
+  const action = { case: "createContract", value } as const;
   const contract = signTransaction({ signer: cast.management, networkId: NETWORK, action, now: world.now });
   expect(await submitTransaction(world.engine, contract)).toMatchObject({ accepted: true });
 });
@@ -97,6 +93,7 @@ test("answer, evidence and usage survive a restart of ledger and management", as
   const again = await ask(request);
   expect(again.record?.receipt?.transactionId).toBe(first.record?.receipt?.transactionId);
   expect(again.proof?.header?.signatures).toHaveLength(1);
+  world.time += 1;
   const report = world.report(world.consumer, accessId, UsageKind.OPENED);
   await world.as(world.consumer).reportUsage({ report });
   const { records } = await world.as(world.provider).listUsageRecords({ contractAddress: CONTRACT_ADDRESS });
