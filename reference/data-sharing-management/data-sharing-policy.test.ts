@@ -1,13 +1,17 @@
 // Submission to publication (F3.5 to F3.9, A1.5 to A1.9): the way through, and every reason against it.
-import { fromBinary } from "@bufbuild/protobuf";
+import { equals, fromBinary } from "@bufbuild/protobuf";
 import { timestampDate, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { PolicyState } from "../../gen/x1410/v1/data_sharing_pb.ts";
-import { PendingStorage, type WatchNotificationsResponse } from "../../gen/x1410/v1/data_sharing_policy_pb.ts";
+import {
+  PendingStorage,
+  SubmitPolicyResponseSchema,
+  type WatchNotificationsResponse,
+} from "../../gen/x1410/v1/data_sharing_policy_pb.ts";
 import { SignedEnvelopeSchema } from "../../gen/x1410/v1/envelope_pb.ts";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
-import { RejectionReason, TransactionSchema } from "../../gen/x1410/v1/ledger_pb.ts";
+import { TransactionSchema } from "../../gen/x1410/v1/ledger_pb.ts";
 import { subjectOf } from "../communications/refusal.ts";
 import { newContext } from "../envelope/sign.ts";
 import { checkOpening } from "../ledger/commitment.ts";
@@ -64,28 +68,26 @@ describe("SubmitPolicy", () => {
     expect(notification?.receipt?.transactionId).toBe(policy?.receipt?.transactionId);
   });
 
-  test("puts limits and commitments on the ledger, whose openings the provider gets, and no identity", async () => {
+  test("puts limits and a commitment on the ledger, whose opening the provider gets, and no identity", async () => {
     const offer = rig.offer(alice);
     const validUntil = timestampFromMs(rig.nowMs + 1000);
-    const { policy } = await submit(
-      alice,
-      rig.submission(alice, offer, {
-        policy: { policyId: offer.policyId, version: 1n, managementIdentity: MANAGEMENT, validUntil },
-      }),
-    );
-    const transaction = rig.ledger.transactions.at(-1);
-    expect(transaction?.action.case).toBe("createContract");
-    const contract = transaction?.action.case === "createContract" ? transaction.action.value : undefined;
+    const submission = rig.submission(alice, offer, {
+      policy: { policyId: offer.policyId, version: 1n, managementIdentity: MANAGEMENT, validUntil },
+    });
+    const { policy } = await submit(alice, submission);
+    const action = rig.ledger.transactions.at(-1)?.action;
+    const contract = action?.case === "createContract" ? action.value : undefined;
     expect(contract?.accessTimes).toBe(3);
+    // The earlier of the policy's and the permission's end.
     expect(contract?.expiration && timestampDate(contract.expiration).getTime()).toBe(rig.nowMs + 1000);
-    expect(contract?.commitments.map(({ name }) => name)).toEqual(["signed-policy"]);
-    expect(policy?.openings).toHaveLength(3);
-    for (const [index, opening] of (policy?.openings ?? []).entries()) {
-      const commitment = contract?.commitments[index];
-      expect(commitment && checkOpening(commitment, opening)).toBe(true);
-    }
-    expect(policy?.proof?.transaction).toEqual(rig.ledger.submitted.at(-1));
-    expect(Buffer.from(rig.ledger.submitted.at(-1) ?? "").includes(alice.identity)).toBe(false);
+    const [commitment] = contract?.commitments ?? [];
+    const [opening] = policy?.openings ?? [];
+    expect(commitment?.name).toBe("signed-policy");
+    expect(commitment && opening && checkOpening(commitment, opening)).toBe(true);
+    expect(Buffer.compare(opening?.value ?? new Uint8Array(), submission.payload)).toBe(0);
+    const envelope = Buffer.from(rig.ledger.submitted.at(-1) ?? "");
+    expect(envelope.equals(policy?.proof?.transaction ?? new Uint8Array())).toBe(true);
+    expect(envelope.includes(alice.identity)).toBe(false);
   });
 
   test("answers what is still to be stored; then there is neither block nor notification nor use", async () => {
@@ -106,8 +108,7 @@ describe("SubmitPolicy", () => {
     const blocks = rig.ledger.submitted.length;
     const [one, other] = await Promise.all([submit(alice, submission), submit(alice, submission)]);
     const again = await submit(alice, submission);
-    expect(other).toEqual(one);
-    expect(again).toEqual(one);
+    for (const answer of [other, again]) expect(equals(SubmitPolicyResponseSchema, answer, one)).toBe(true);
     expect(rig.ledger.submitted).toHaveLength(blocks + 1);
   });
 
@@ -259,7 +260,8 @@ describe("ConfirmStorage", () => {
     rig.object(offer.packageId).stored = true;
     const { policy } = await confirm(alice, offer.policyId);
     expect(policy?.state).toBe(PolicyState.PUBLISHED);
-    expect((await confirm(alice, offer.policyId)).policy).toEqual(policy);
+    const again = await confirm(alice, offer.policyId);
+    expect(again.policy?.receipt?.transactionId).toBe(policy?.receipt?.transactionId);
     expect(rig.ledger.submitted).toHaveLength(blocks + 1);
   });
 
@@ -271,7 +273,7 @@ describe("ConfirmStorage", () => {
     rig.object(offer.packageId).stored = true;
     const blocks = rig.ledger.submitted.length;
     const [one, other] = await Promise.all([confirm(dora, offer.policyId), confirm(dora, offer.policyId)]);
-    expect(one.policy).toEqual(other.policy);
+    expect(one.policy?.receipt?.transactionId).toBe(other.policy?.receipt?.transactionId);
     expect(rig.ledger.submitted).toHaveLength(blocks + 1);
     const later = rig.offer(dora);
     await submit(dora, rig.submission(dora, later));
@@ -318,7 +320,8 @@ describe("ConfirmStorage", () => {
       const { policy: waiting } = await rig.policy(alice).getPolicy({ policyId: offer.policyId }, alice.inSession);
       expect(waiting?.state).toBe(PolicyState.STORED);
       expect((await confirm(alice, offer.policyId)).policy?.state).toBe(PolicyState.PUBLISHED);
-      expect(rig.ledger.submitted.at(-1)).toEqual(rig.ledger.submitted.at(-2));
+      const [before, last] = rig.ledger.submitted.slice(-2).map((envelope) => Buffer.from(envelope));
+      expect(before && last?.equals(before)).toBe(true);
       const mine = rig.ledger.transactions.filter(
         ({ action }) => action.case === "createContract" && action.value.contractId === offer.policyId,
       );
@@ -337,7 +340,7 @@ describe("ConfirmStorage", () => {
     foreign.action.value.contractId = offer.policyId;
     const error = await refused(ErrorReason.TRANSACTION_REJECTED, confirm(alice, offer.policyId));
     foreign.action.value.contractId = contractId;
-    expect(subjectOf(error)).toBe(RejectionReason.DUPLICATE_ID === 1 ? "DUPLICATE_ID" : "");
+    expect(subjectOf(error)).toBe("DUPLICATE_ID");
     expect(rig.object(offer.keyId).inUse || rig.object(offer.packageId).inUse).toBe(false);
     await refused(ErrorReason.POLICY_NOT_FOUND, confirm(alice, offer.policyId));
   });
@@ -379,7 +382,7 @@ describe("a provider's own policies", () => {
     await refused(ErrorReason.POLICY_NOT_FOUND, rig.policy(bob).getPolicy({ policyId }, bob.inSession));
     await refused(ErrorReason.SESSION_REQUIRED, rig.policy(alice).getPolicy({ policyId }));
     const { policy } = await rig.policy(alice).getPolicy({ policyId }, alice.inSession);
-    expect(policy?.openings).toHaveLength(3);
+    expect(policy?.openings).toHaveLength(1);
     expect(policy?.proof).toBeDefined();
   });
 
@@ -435,14 +438,14 @@ describe("WatchNotifications", () => {
     await refused(ErrorReason.SESSION_REQUIRED, open({}).next());
     await refused(ErrorReason.SESSION_INVALID, open(bob.inSession).next());
     await refused(ErrorReason.POSITION_EXPIRED, open(hugo.inSession, 7n).next());
-    const stop = new AbortController();
-    const options = { ...hugo.inSession, signal: stop.signal };
-    const streams = Array.from({ length: 16 }, () => open(options));
+    const stops = Array.from({ length: 16 }, () => new AbortController());
+    const streams = stops.map(({ signal }) => open({ ...hugo.inSession, signal }));
     await Promise.all(streams.map((stream) => stream.next()));
-    await refused(ErrorReason.SUBSCRIPTION_LIMIT, open(options).next());
-    await streams[0]?.return?.();
-    expect((await open(options).next()).done).toBe(false);
-    stop.abort();
+    await refused(ErrorReason.SUBSCRIPTION_LIMIT, open().next());
+    stops.pop()?.abort();
+    const last = new AbortController();
+    expect((await open({ ...hugo.inSession, signal: last.signal }).next()).done).toBe(false);
+    for (const stop of [...stops, last]) stop.abort();
   });
 
   test("tells nothing more once the account is gone", async () => {
