@@ -3,7 +3,8 @@
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fromBinary, toBinary } from "@bufbuild/protobuf";
+import { isDeepStrictEqual } from "node:util";
+import { createFileRegistry, fromBinary, type JsonValue, toJson } from "@bufbuild/protobuf";
 import { FileDescriptorProtoSchema, FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
 import { DESCRIPTOR_SET, exportProto } from "./proto-export.ts";
 import { type Check, conclude, failure, notRun, type Outcome, PASSED, report, type Tally } from "./tally.ts";
@@ -52,12 +53,11 @@ async function missing(needs: Record<string, string>): Promise<string | undefine
   return absent.length === 0 ? undefined : absent.join(", ");
 }
 
-/** The descriptors of a set by the names of their files, encoded. */
-function descriptors(path: string): Map<string, string> {
-  const { file } = fromBinary(FileDescriptorSetSchema, readFileSync(path));
-  return new Map(
-    file.map((each) => [each.name, Buffer.from(toBinary(FileDescriptorProtoSchema, each)).toString("base64")]),
-  );
+/** The descriptors of a set by the names of their files, options included; as JSON, since two compilers may order options differently. */
+function descriptors(path: string): Map<string, JsonValue> {
+  const set = fromBinary(FileDescriptorSetSchema, readFileSync(path));
+  const registry = createFileRegistry(set);
+  return new Map(set.file.map((each) => [each.name, toJson(FileDescriptorProtoSchema, each, { registry })]));
 }
 
 function checks(tree: string, files: readonly string[]): Check[] {
@@ -85,7 +85,8 @@ function checks(tree: string, files: readonly string[]): Check[] {
       // protoc brings google/protobuf itself, in its own version.
       const [tree, set] = [descriptors(fromTree), descriptors(fromSet)];
       for (const name of files)
-        if (tree.get(name) !== set.get(name)) throw new Error(`${name} differs between the tree and the set`);
+        if (!isDeepStrictEqual(tree.get(name), set.get(name)))
+          throw new Error(`${name} differs between the tree and the set`);
     }),
     check(
       "Python stubs",
