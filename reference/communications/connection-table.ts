@@ -25,9 +25,14 @@ export class ConnectionTable {
     this.#status = status;
   }
 
-  /** Enters a connection whose handshake is done; it leaves by itself when the socket closes. Answers its id. */
-  enter(socket: TLSSocket): string {
+  /**
+   * Enters a connection whose handshake is done; it leaves by itself when the socket closes. From then on the socket gives the
+   * connection's id for its remote address: that is how RPC stacks tell which connection a call came over, and addresses and ports alone
+   * would not be unique (two networks behind address translation may share them).
+   */
+  enter(socket: TLSSocket): void {
     const connectionId = randomUUID();
+    Object.defineProperties(socket, { remoteAddress: { value: connectionId }, remotePort: { value: undefined } });
     const certificate = socket.getPeerX509Certificate();
     const identity = certificate === undefined ? undefined : identityOf(certificate);
     this.#connections.set(connectionId, {
@@ -46,7 +51,6 @@ export class ConnectionTable {
       this.#connections.delete(connectionId);
       if (this.#connections.size === 0) this.#emptied();
     });
-    return connectionId;
   }
 
   /**

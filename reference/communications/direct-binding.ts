@@ -5,7 +5,6 @@ import {
   type Client,
   Code,
   ConnectError,
-  type ContextValues,
   createClient,
   type StreamResponse,
   type Transport,
@@ -54,20 +53,19 @@ function directTransport(registrations: readonly Registration[], options: Direct
     signal: AbortSignal | undefined,
     timeoutMs: number | undefined,
     header: ConstructorParameters<typeof Headers>[0],
-    values: ContextValues | undefined,
   ) => {
     const hosted = methods.get(method);
     if (hosted === undefined) throw new ConnectError(`${method.name} is not bound`, Code.Unimplemented);
-    return new DirectCall(hosted, peer, log, { signal, timeoutMs, header, values });
+    return new DirectCall(hosted, peer, log, { signal, timeoutMs, header });
   };
   return {
-    async unary(method, signal, timeoutMs, header, input, values) {
-      const call = open(method, signal, timeoutMs, header, values);
+    async unary(method, signal, timeoutMs, header, input) {
+      const call = open(method, signal, timeoutMs, header);
       const message = await call.unary(input as MessageInitShape<DescMessage>);
       return call.answer({ stream: false, message }) as UnaryResponse<typeof method.input, typeof method.output>;
     },
-    async stream(method, signal, timeoutMs, header, input, values) {
-      const call = open(method, signal, timeoutMs, header, values);
+    async stream(method, signal, timeoutMs, header, input) {
+      const call = open(method, signal, timeoutMs, header);
       const message = await call.stream(input as AsyncIterable<MessageInitShape<DescMessage>>);
       return call.answer({ stream: true, message }) as StreamResponse<typeof method.input, typeof method.output>;
     },
@@ -78,7 +76,6 @@ interface CallTerms {
   readonly signal: AbortSignal | undefined;
   readonly timeoutMs: number | undefined;
   readonly header: ConstructorParameters<typeof Headers>[0];
-  readonly values: ContextValues | undefined;
 }
 
 class DirectCall {
@@ -90,7 +87,7 @@ class DirectCall {
   /** Rejects when the caller leaves or its deadline passes; absent where neither can happen. */
   readonly #left: PromiseWithResolvers<never> | undefined;
 
-  constructor(hosted: HostedMethod, peer: Peer, log: Log, { signal, timeoutMs, header, values }: CallTerms) {
+  constructor(hosted: HostedMethod, peer: Peer, log: Log, { signal, timeoutMs, header }: CallTerms) {
     const bounded = timeoutMs !== undefined && timeoutMs > 0;
     const deadline = bounded ? Date.now() + timeoutMs : Number.POSITIVE_INFINITY;
     this.#hosted = hosted;
@@ -102,7 +99,6 @@ class DirectCall {
       url: `direct:${hosted.path}`,
       requestHeader: () => new Headers(header),
       deadline: () => deadline,
-      contextValues: () => values,
     });
     if (signal === undefined && !bounded) return;
     this.#left = Promise.withResolvers<never>();

@@ -55,7 +55,7 @@ export class GrpcCall extends ServerInterceptingCall implements Incoming, CallSo
     this.#wire = wire;
     this.#hosted = hosted;
     this.#hosting = hosting;
-    // The listener gives each socket the connection's id for a remote address, see grpc-host.ts.
+    // The id of the connection, see ConnectionTable.enter.
     this.#connectionId = wire.getConnectionInfo().remoteAddress ?? "";
   }
 
@@ -90,7 +90,11 @@ export class GrpcCall extends ServerInterceptingCall implements Incoming, CallSo
       this.#context = new CallContext(this.#hosted.method, this);
       const pending = admitCall(this.#hosted.guards, this.#context);
       if (pending === undefined) this.#admitted(this.#context);
-      else pending.then(() => this.#admitted(this.#context), this.#fail);
+      else
+        pending.then(
+          () => this.#admitted(this.#context),
+          (cause: unknown) => this.#fail(cause),
+        );
     } catch (cause) {
       this.#fail(cause);
     }
@@ -150,7 +154,9 @@ export class GrpcCall extends ServerInterceptingCall implements Incoming, CallSo
   }
 
   /** Ends the call with an error for the caller. */
-  readonly refuse = (reason: ConnectError): void => this.#fail(reason);
+  refuse(reason: ConnectError): void {
+    this.#fail(reason);
+  }
 
   get isStream(): boolean {
     return this.#hosted.method.methodKind !== "unary";
@@ -185,14 +191,20 @@ export class GrpcCall extends ServerInterceptingCall implements Incoming, CallSo
   #answer(invoke: () => Promise<Response> | Response): void {
     try {
       const result = invoke();
-      if (isPromise(result)) result.then(this.#respond, this.#fail);
-      else this.#respond(result);
+      if (isPromise(result)) {
+        result.then(
+          (response) => this.#respond(response),
+          (cause: unknown) => this.#fail(cause),
+        );
+      } else {
+        this.#respond(result);
+      }
     } catch (cause) {
       this.#fail(cause);
     }
   }
 
-  readonly #respond = (response: Response): void => {
+  #respond(response: Response): void {
     if (this.#finished) return;
     try {
       this.#send(response);
@@ -200,10 +212,10 @@ export class GrpcCall extends ServerInterceptingCall implements Incoming, CallSo
     } catch (cause) {
       this.#fail(cause);
     }
-  };
+  }
 
   #stream(invoke: () => AsyncIterable<Response>): void {
-    this.#pump(invoke).then(undefined, this.#fail);
+    this.#pump(invoke).catch((cause: unknown) => this.#fail(cause));
   }
 
   async #pump(invoke: () => AsyncIterable<Response>): Promise<void> {
@@ -256,7 +268,7 @@ export class GrpcCall extends ServerInterceptingCall implements Incoming, CallSo
     this.#context?.end();
   }
 
-  readonly #fail = (cause: unknown): void => {
+  #fail(cause: unknown): void {
     // After the caller has gone, an error is the echo of its own leaving.
     if (this.#finished) return;
     const error = errorForCaller(cause, this.#hosted.path, this.#hosting.log);
@@ -269,7 +281,7 @@ export class GrpcCall extends ServerInterceptingCall implements Incoming, CallSo
     }
     this.#requests?.fail(error);
     this.#context?.end(error);
-  };
+  }
 
   #release(): void {
     this.#finished = true;

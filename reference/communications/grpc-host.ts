@@ -21,7 +21,7 @@ export interface GrpcHostOptions {
 }
 
 export interface GrpcHost {
-  accept(socket: TLSSocket, connectionId: string): void;
+  accept(socket: TLSSocket): void;
   /** Lets unary calls finish, ends streams with UNAVAILABLE, and after `graceMs` cuts what is left. */
   close(graceMs: number): Promise<void>;
 }
@@ -68,12 +68,7 @@ export function hostOnGrpc(options: GrpcHostOptions): GrpcHost {
   }
   const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
   return {
-    accept(socket, connectionId) {
-      // grpc-js names a call's connection by remote address and port, which two networks behind address translation may share. The
-      // socket therefore gives it the connection's own id instead, unique and cheap to look up.
-      Object.defineProperties(socket, { remoteAddress: { value: connectionId }, remotePort: { value: undefined } });
-      injector.injectConnection(socket);
-    },
+    accept: (socket) => injector.injectConnection(socket),
     async close(graceMs) {
       const table = connections();
       // Sends GOAWAY on every connection. When all have ended is seen on the connections: under Node 24 the callback comes at once.

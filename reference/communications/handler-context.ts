@@ -13,7 +13,6 @@ export interface CallSource {
   requestHeader(): Headers;
   /** Milliseconds since the epoch; Infinity where the caller set no deadline. */
   deadline(): number;
-  contextValues?(): ContextValues | undefined;
 }
 
 export class CallContext implements HandlerContext, ArrivingCall {
@@ -74,7 +73,7 @@ export class CallContext implements HandlerContext, ArrivingCall {
   }
 
   get values(): ContextValues {
-    this.#values ??= (this.#source.contextValues?.() ?? createContextValues()).set(peerKey, this.#source.peer);
+    this.#values ??= createContextValues().set(peerKey, this.#source.peer);
     return this.#values;
   }
 
@@ -86,10 +85,12 @@ export class CallContext implements HandlerContext, ArrivingCall {
     return this.#controller.signal;
   }
 
-  readonly timeoutMs = (): number | undefined => {
-    const deadline = this.#source.deadline();
-    return deadline === Number.POSITIVE_INFINITY ? undefined : Math.max(0, deadline - Date.now());
-  };
+  get timeoutMs(): () => number | undefined {
+    return () => {
+      const deadline = this.#source.deadline();
+      return deadline === Number.POSITIVE_INFINITY ? undefined : Math.max(0, deadline - Date.now());
+    };
+  }
 
   get ended(): boolean {
     return this.#ended;

@@ -13,26 +13,29 @@ export interface EntityDirectory {
 }
 
 export class Peers {
-  readonly #network: EntityDirectory;
+  readonly #directory: EntityDirectory;
   readonly #transports = new Map<string, { readonly endpoint: string; readonly transport: ClosableTransport }>();
   #credentials: TlsCredentials;
 
-  constructor(network: EntityDirectory, credentials: TlsCredentials) {
-    this.#network = network;
+  constructor(directory: EntityDirectory, credentials: TlsCredentials) {
+    this.#directory = directory;
     this.#credentials = credentials;
   }
 
-  /** A client of a registered entity, or undefined where it is not registered; connects at the first call. */
+  /** A client of an entity, or undefined where it is not registered; connects at the first call. */
   find<S extends DescService>(service: S, identity: string): Client<S> | undefined {
-    const endpoint = this.#network.entity(identity)?.endpoint;
-    return endpoint === undefined ? undefined : createClient(service, this.#transport(identity, endpoint));
+    return this.#directory.entity(identity) === undefined ? undefined : this.client(service, identity);
   }
 
-  /** @throws ConnectError ENTITY_NOT_REGISTERED */
+  /**
+   * A client of an entity that is looked up at each call, so that it may be registered, move or be restarted meanwhile. Calls fail with
+   * PEER_UNAVAILABLE while it is not registered.
+   */
   client<S extends DescService>(service: S, identity: string): Client<S> {
-    const client = this.find(service, identity);
-    if (client === undefined) throw refusal(ErrorReason.ENTITY_NOT_REGISTERED, identity);
-    return client;
+    return createClient(service, {
+      unary: async (...call) => this.#transport(identity).unary(...call),
+      stream: async (...call) => this.#transport(identity).stream(...call),
+    });
   }
 
   /** New credentials or revocation lists hold for every call from now on: open connections were judged by the old ones. */
@@ -46,7 +49,9 @@ export class Peers {
     this.#transports.clear();
   }
 
-  #transport(identity: string, endpoint: string): ClosableTransport {
+  #transport(identity: string): ClosableTransport {
+    const endpoint = this.#directory.entity(identity)?.endpoint;
+    if (endpoint === undefined) throw refusal(ErrorReason.PEER_UNAVAILABLE, identity);
     const known = this.#transports.get(identity);
     if (known?.endpoint === endpoint) return known.transport;
     known?.transport.close();

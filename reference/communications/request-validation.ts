@@ -12,7 +12,7 @@ import type { Registration } from "./service.ts";
  * `registrations` at once: the first check of a schema costs milliseconds, the first of a process hundreds of them.
  */
 export function requestValidation(registrations: readonly Registration[]): Guard {
-  const validator = createValidator({ failFast: true });
+  const validator = createValidator({ failFast: true, regexMatch });
   const warmed = new Set<DescMessage>();
   for (const { service } of registrations) {
     for (const { input } of service.methods) {
@@ -31,4 +31,19 @@ export function requestValidation(registrations: readonly Registration[]): Guard
       throw refusal(ErrorReason.REQUEST_INVALID, pathToString(field));
     },
   };
+}
+
+const compiled = new Map<string, RegExp>();
+
+/**
+ * The patterns of this interface are linear in any engine, and the engine of the platform spares a third of a call's cost against the
+ * default, an RE2 written in JavaScript. Patterns come from descriptors alone, never from a request.
+ */
+function regexMatch(pattern: string, against: string): boolean {
+  let expression = compiled.get(pattern);
+  if (expression === undefined) {
+    expression = new RegExp(pattern, "u");
+    compiled.set(pattern, expression);
+  }
+  return expression.test(against);
 }

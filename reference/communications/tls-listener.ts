@@ -15,8 +15,8 @@ export interface TlsListenerOptions {
   readonly handshakeTimeoutMs: number;
   readonly maxConnections: number;
   readonly log: Log;
-  /** Gets each connection whose handshake is done, with the id that names it in `connections`. */
-  onConnection(socket: TLSSocket, connectionId: string): void;
+  /** Gets each connection whose handshake is done; its `remoteAddress` is its id in `connections`. */
+  onConnection(socket: TLSSocket): void;
 }
 
 /** A listener that could not start; the message says what to do. */
@@ -88,7 +88,8 @@ export class TlsListener {
     // A peer that vanishes is its own business; the RPC stack sees the close.
     socket.on("error", () => undefined);
     try {
-      this.#options.onConnection(socket, this.connections.enter(socket));
+      this.connections.enter(socket);
+      this.#options.onConnection(socket);
     } catch (error) {
       this.#options.log.error("connection refused", { error: codeOf(error) });
       socket.destroy();

@@ -1,0 +1,149 @@
+// The capabilities exposure APIs of DSSM, KSS and DSS (clauses 6.2.2 to 6.2.4; API1, API2, API3): the same implementations and guards on
+// a port of their own, for JSON, the Connect protocol and gRPC-Web, over HTTP/2 and HTTP/1.1.
+import { createServer as createHttpServer } from "node:http";
+import { createServer as createHttp2Server, type ServerHttp2Session } from "node:http2";
+import type { DescMethod } from "@bufbuild/protobuf";
+import { Code, ConnectError, createContextKey, createContextValues, type Interceptor } from "@connectrpc/connect";
+import { connectNodeAdapter } from "@connectrpc/connect-node";
+import { errorForCaller } from "./fault.ts";
+import { admitCall, checkMessage, type Guard } from "./guard.ts";
+import { defaultLimits, type Limits } from "./limits.ts";
+import { type Log, silentLog } from "./log.ts";
+import { peerKey } from "./peer.ts";
+import { type RunningServer, reachableAddress, type ServerOptions, standardGuards } from "./server.ts";
+import { TlsListener } from "./tls-listener.ts";
+
+export type ExposureOptions = Omit<ServerOptions, "clients" | "health" | "reflection" | "codecs">;
+export type RunningExposure = Omit<RunningServer, "setServing">;
+
+type NodeHandler = ReturnType<typeof connectNodeAdapter>;
+type NodeRequest = Parameters<NodeHandler>[0];
+
+const connectionIdKey = createContextKey("", { description: "connection id" });
+
+/** @throws ListenError, and errors of credentials that do not parse, as `startServer` */
+export async function startExposure(options: ExposureOptions): Promise<RunningExposure> {
+  const { name, credentials, host = "127.0.0.1", port = 0, registrations, log = silentLog } = options;
+  const limits: Limits = { ...defaultLimits, ...options.limits };
+  const guards = standardGuards(options);
+  const shutdown = new AbortController();
+  const handler = connectNodeAdapter({
+    routes(router) {
+      for (const { service, implementation } of registrations) router.service(service, implementation);
+    },
+    // Compression costs more than it saves here, and reveals lengths.
+    acceptCompression: [],
+    readMaxBytes: limits.maxMessageBytes,
+    writeMaxBytes: limits.maxMessageBytes,
+    shutdownSignal: shutdown.signal,
+    contextValues: (request) => createContextValues().set(connectionIdKey, request.socket.remoteAddress ?? ""),
+    requestGate({ method, values, requestHeader }) {
+      const peer = listener.connections.peerOf(values.get(connectionIdKey));
+      values.set(peerKey, peer);
+      return admitCall(guards, { method, peer, requestHeader });
+    },
+    interceptors: [guarded(guards, log)],
+  });
+  const streamed = new Set(
+    registrations.flatMap(({ service }) => service.methods.filter(takesStream).map((method) => pathOf(method))),
+  );
+  const bounded: NodeHandler = (request, response) => {
+    if (!streamed.has(request.url ?? "")) boundBody(request, limits.requestTimeoutMs);
+    handler(request, response);
+  };
+
+  const http = createHttpServer({ headersTimeout: limits.requestTimeoutMs }, bounded);
+  // Node starts to watch for slow requests when a server listens; this one never does, since the TLS listener hands it its sockets.
+  http.emit("listening");
+  const http2 = createHttp2Server({ settings: { maxConcurrentStreams: limits.maxConcurrentCalls } }, bounded);
+  const sessions = new Set<ServerHttp2Session>();
+  http2.on("session", (session) => {
+    sessions.add(session);
+    session.once("close", () => sessions.delete(session));
+    session.setTimeout(limits.idleConnectionMs, () => session.close());
+  });
+
+  const listener = await TlsListener.open(host, port, {
+    credentials,
+    clients: "certificate",
+    protocols: ["h2", "http/1.1"],
+    handshakeTimeoutMs: limits.handshakeTimeoutMs,
+    maxConnections: limits.maxConnections,
+    log,
+    onConnection: (socket) => void (socket.alpnProtocol === "h2" ? http2 : http).emit("connection", socket),
+  });
+  const address = reachableAddress(listener);
+  log.info("listening", { server: `${name} exposure`, address });
+  let closed: Promise<void> | undefined;
+  return {
+    address,
+    host: listener.host,
+    port: listener.port,
+    reload: (next) => listener.reload(next),
+    close(graceMs = 5000) {
+      closed ??= (async () => {
+        listener.stop();
+        shutdown.abort(new ConnectError("the server is shutting down", Code.Unavailable));
+        http.close();
+        http.closeIdleConnections();
+        for (const session of sessions) session.close();
+        if (!(await listener.connections.emptyWithin(graceMs))) {
+          listener.connections.cutAll();
+          await listener.connections.emptyWithin(graceMs);
+        }
+        log.info("closed", { server: `${name} exposure` });
+      })();
+      return closed;
+    },
+  };
+}
+
+/** Message guards, and faults told as by the gRPC host. */
+function guarded(guards: readonly Guard[], log: Log): Interceptor {
+  return (next) => async (request) => {
+    const { method } = request;
+    const told = (cause: unknown) => errorForCaller(cause, pathOf(method), log);
+    try {
+      if (!request.stream) {
+        checkMessage(guards, method, request.message);
+        return await next(request);
+      }
+      const message = each(request.message, (item) => checkMessage(guards, method, item));
+      const response = await next({ ...request, message });
+      return response.stream ? { ...response, message: each(response.message, () => undefined, told) } : response;
+    } catch (cause) {
+      throw told(cause);
+    }
+  };
+}
+
+async function* each<T>(
+  messages: AsyncIterable<T>,
+  check: (message: T) => void,
+  told: (cause: unknown) => unknown = (cause) => cause,
+): AsyncIterable<T> {
+  try {
+    for await (const message of messages) {
+      check(message);
+      yield message;
+    }
+  } catch (cause) {
+    throw told(cause);
+  }
+}
+
+function takesStream({ methodKind }: DescMethod): boolean {
+  return methodKind === "client_streaming" || methodKind === "bidi_streaming";
+}
+
+function pathOf(method: DescMethod): string {
+  return `/${method.parent.typeName}/${method.name}`;
+}
+
+/** Cuts a request whose body does not arrive in time. */
+function boundBody(request: NodeRequest, ms: number): void {
+  const timer = setTimeout(() => request.destroy(), ms);
+  timer.unref();
+  request.once("end", () => clearTimeout(timer));
+  request.once("close", () => clearTimeout(timer));
+}
