@@ -1,114 +1,30 @@
-import { randomBytes } from "node:crypto";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { timestampDate } from "@bufbuild/protobuf/wkt";
-import type { Client } from "@connectrpc/connect";
-import type { Level } from "level";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { KeyState, KeyStorageService } from "../../gen/x1410/v1/key_storage_pb.ts";
-import { bindDirect } from "../communications/direct-binding.ts";
-import { type Log, silentLog } from "../communications/log.ts";
-import type { Peer } from "../communications/peer.ts";
-import { standardGuards } from "../communications/server.ts";
-import { implement, type Registration } from "../communications/service.ts";
-import { Clock, openDatabase, peerOf, refusalOf, temporaryDirectory } from "../store/entity.fixture.ts";
-import { createKeyStorageServer, type KeyStorageServer } from "./server.ts";
-import { KSS, TokenIssuer } from "./token.fixture.ts";
+import { describe, expect, test } from "vitest";
+import { KeyState } from "../../gen/x1410/v1/key_storage_pb.ts";
+import { refusalOf } from "../store/entity.fixture.ts";
+import {
+  alice,
+  as,
+  clock,
+  DAY,
+  directory,
+  dssm,
+  HOUR,
+  mallory,
+  otherDssm,
+  random,
+  register,
+  restart,
+  row,
+  serverForEachTest,
+  startServer,
+  stopServer,
+  stored,
+} from "./key-storage-server.fixture.ts";
 
-const HOUR = 60 * 60_000;
-const DAY = 24 * HOUR;
-
-const alice = peerOf("urn:x1410:user:alice");
-const mallory = peerOf("urn:x1410:user:mallory");
-const carol = peerOf("urn:x1410:user:carol");
-const dssm = peerOf("urn:x1410:entity:dssm:one");
-const otherDssm = peerOf("urn:x1410:entity:dssm:two");
-
-let directory: Awaited<ReturnType<typeof temporaryDirectory>>;
-let clock: Clock;
-let issuer: TokenIssuer;
-let otherIssuer: TokenIssuer;
-let db: Level<string, string>;
-let server: KeyStorageServer;
-let introspection: "off" | "required";
-/** Settles when the server of now has wrapped its keys anew. */
-let wrappedAnew: PromiseWithResolvers<void>;
-
-beforeEach(async () => {
-  directory = await temporaryDirectory();
-  clock = new Clock();
-  issuer = new TokenIssuer(dssm.identity, clock.now);
-  otherIssuer = new TokenIssuer(otherDssm.identity, clock.now);
-  introspection = "off";
-  await startServer();
-});
-afterEach(async () => {
-  await stopServer();
-  await directory.remove();
-});
-
-async function startServer(): Promise<void> {
-  db = await openDatabase(directory.path);
-  wrappedAnew = Promise.withResolvers();
-  const log: Log = { ...silentLog, info: (event) => event === "keys wrapped anew" && wrappedAnew.resolve() };
-  server = await createKeyStorageServer({
-    db,
-    dataDirectory: directory.path,
-    identity: KSS,
-    registry: new Set([dssm.identity, otherDssm.identity]),
-    tokenServices: (identity) => (identity === issuer.identity ? issuer : otherIssuer).client,
-    now: clock.now,
-    introspection,
-    log,
-  });
-  await server.start();
-}
-
-async function stopServer(): Promise<void> {
-  await server.close();
-  await db.close();
-}
-
-async function restart(): Promise<void> {
-  await stopServer();
-  await startServer();
-}
-
-const guards = standardGuards({ registrations: [implement(KeyStorageService, {})] });
-
-function as(peer: Peer): Client<typeof KeyStorageService> {
-  const registration = server.registrations.find(({ service }) => service === KeyStorageService);
-  return bindDirect(registration as Registration<typeof KeyStorageService>, { peer, guards });
-}
-
-/** Stands in for what the database does with a batch, until the next start. */
-function replaceBatch(batch: (...operations: unknown[]) => Promise<void>): void {
-  Object.assign(db, { batch });
-}
-
-const random = (size: number) => new Uint8Array(randomBytes(size));
-const register = (request: { requestId?: Uint8Array; managementIdentity?: string } = {}, owner = alice) =>
-  as(owner).registerKey({ requestId: random(16), managementIdentity: dssm.identity, ...request });
-
-async function stored(key = random(32)): Promise<{ keyId: string; key: Uint8Array }> {
-  const { keyId } = await register();
-  await as(alice).storeKey({ keyId, key });
-  return { keyId, key };
-}
-
-const redeem = (accessToken: string, keyId: string, requestId = random(16), consumer = carol) =>
-  as(consumer).getKey({ accessToken, keyId, requestId });
-
-/** Rows as an attacker with the disk would see and change them. */
-function rows() {
-  return db.sublevel("key-storage", {}).sublevel<string, Record<string, unknown>>("keys", { valueEncoding: "json" });
-}
-
-async function row(keyId: string): Promise<Record<string, unknown>> {
-  const found = await rows().get(keyId);
-  if (found === undefined) throw new Error("no row");
-  return found;
-}
+serverForEachTest();
 
 describe("RegisterKey (F3.2.2)", () => {
   test("answers id, address and end", async () => {
@@ -264,227 +180,5 @@ describe("SetKeyUse, DeleteKey", () => {
     const { keyId } = await register({ requestId });
     await as(alice).deleteKey({ keyId });
     expect((await register({ requestId })).keyId).not.toBe(keyId);
-  });
-});
-
-describe("GetKey (F4.12.2 to F4.14)", () => {
-  test("the token's key comes, and comes again for the same request, also after a restart", async () => {
-    const { keyId, key } = await stored();
-    const token = await issuer.issue({ keyId, consumer: carol });
-    const requestId = random(16);
-    expect((await redeem(token, keyId, requestId)).key).toEqual(key);
-    expect((await redeem(token, keyId, requestId)).key).toEqual(key);
-    await restart();
-    expect((await redeem(token, keyId, requestId)).key).toEqual(key);
-    expect(await refusalOf(redeem(token, keyId))).toBe("FAILED_PRECONDITION TOKEN_REDEEMED");
-    clock.advance(6 * 60_000);
-    expect(await refusalOf(redeem(token, keyId, requestId))).toBe("UNAUTHENTICATED TOKEN_EXPIRED");
-  });
-
-  test("of 100 redemptions at once exactly one gets the key", async () => {
-    const { keyId } = await stored();
-    const token = await issuer.issue({ keyId, consumer: carol });
-    const outcomes = await Promise.all(
-      Array.from({ length: 100 }, () =>
-        redeem(token, keyId).then(
-          () => "key",
-          (cause: unknown) => refusalOf(Promise.reject(cause)),
-        ),
-      ),
-    );
-    expect(outcomes.filter((outcome) => outcome === "key")).toHaveLength(1);
-    expect(outcomes.filter((outcome) => outcome === "FAILED_PRECONDITION TOKEN_REDEEMED")).toHaveLength(99);
-  });
-
-  test("token ids are an issuer's own: two issuers may draw the same one", async () => {
-    const first = await stored();
-    const { keyId } = await register({ managementIdentity: otherDssm.identity });
-    await as(alice).storeKey({ keyId, key: random(32) });
-    const jti = "7".repeat(32);
-    await redeem(await issuer.issue({ keyId: first.keyId, consumer: carol }, { jti }), first.keyId);
-    await redeem(await otherIssuer.issue({ keyId, consumer: carol }, { jti }), keyId);
-  });
-
-  test("no key leaves without its record on disk; the crash between record and answer costs nothing", async () => {
-    const { keyId, key } = await stored();
-    const token = await issuer.issue({ keyId, consumer: carol });
-    const requestId = random(16);
-    const { batch } = db;
-    replaceBatch(() => Promise.reject(new Error("disk full")));
-    expect(await refusalOf(redeem(token, keyId, requestId))).toBe("INTERNAL INTERNAL_FAULT");
-    // Written, but the process dies before it can answer.
-    replaceBatch(async (...operations) => {
-      await Reflect.apply(batch, db, operations);
-      throw new Error("killed");
-    });
-    expect(await refusalOf(redeem(token, keyId, requestId))).toBe("INTERNAL INTERNAL_FAULT");
-    await restart();
-    expect(await refusalOf(redeem(token, keyId))).toBe("FAILED_PRECONDITION TOKEN_REDEEMED");
-    expect((await redeem(token, keyId, requestId)).key).toEqual(key);
-  });
-
-  test("records outlive their token and are then forgotten", async () => {
-    const { keyId } = await stored();
-    await redeem(await issuer.issue({ keyId, consumer: carol }), keyId);
-    const records = () => db.sublevel("key-storage", {}).sublevel("redemptions", {}).keys().all();
-    clock.advance(6 * 60_000);
-    await restart();
-    expect(await records()).toHaveLength(1);
-    clock.advance(10 * 60_000);
-    await restart();
-    expect(await records()).toHaveLength(0);
-  });
-
-  test("no token, or a bad one, is refused for its own reason", async () => {
-    const { keyId } = await stored();
-    expect(await refusalOf(redeem("", keyId))).toBe("UNAUTHENTICATED TOKEN_MISSING");
-    expect(await refusalOf(redeem("x.y.z", keyId))).toBe("UNAUTHENTICATED TOKEN_INVALID");
-    const token = await issuer.issue({ keyId, consumer: carol });
-    expect(await refusalOf(redeem(token, keyId, random(16), mallory))).toBe("UNAUTHENTICATED TOKEN_BINDING_MISMATCH");
-    const renamed = await issuer.issue({ keyId, consumer: carol }, { sub: mallory.identity });
-    expect(await refusalOf(redeem(renamed, keyId))).toBe("UNAUTHENTICATED TOKEN_BINDING_MISMATCH");
-    await redeem(token, keyId);
-  });
-
-  test("a connection by pre-shared key redeems nothing", async () => {
-    const { keyId } = await stored();
-    const psk: Peer = { ...carol, fingerprint: "", certificate: undefined, transport: "psk" };
-    const token = await issuer.issue({ keyId, consumer: carol }, { cnf: undefined });
-    expect(await refusalOf(redeem(token, keyId, random(16), psk))).toBe("UNAUTHENTICATED TOKEN_BINDING_MISMATCH");
-  });
-
-  test("a token for one key opens no other, whether or not there is one", async () => {
-    const [one, two] = [await stored(), await stored()];
-    const token = await issuer.issue({ keyId: one.keyId, consumer: carol });
-    for (const keyId of [two.keyId, "0".repeat(32)]) {
-      expect(await refusalOf(redeem(token, keyId))).toBe("PERMISSION_DENIED TOKEN_KEY_MISMATCH");
-    }
-    await redeem(token, one.keyId);
-  });
-
-  test("a trusted management that the owner did not name opens nothing", async () => {
-    const { keyId } = await stored();
-    const token = await otherIssuer.issue({ keyId, consumer: carol });
-    expect(await refusalOf(redeem(token, keyId))).toBe("PERMISSION_DENIED TOKEN_ISSUER_NOT_NAMED");
-  });
-
-  test("a token for no key, or for none stored yet, is not spent", async () => {
-    const absent = await issuer.issue({ keyId: "0".repeat(32), consumer: carol });
-    expect(await refusalOf(redeem(absent, "0".repeat(32)))).toBe("NOT_FOUND KEY_NOT_FOUND");
-    const { keyId } = await register();
-    const token = await issuer.issue({ keyId, consumer: carol });
-    expect(await refusalOf(redeem(token, keyId))).toBe("FAILED_PRECONDITION KEY_NOT_STORED");
-    await as(alice).storeKey({ keyId, key: random(32) });
-    await redeem(token, keyId);
-  });
-
-  test("with introspection required, a revoked token opens nothing and an unreachable management neither", async () => {
-    introspection = "required";
-    await restart();
-    const { keyId } = await stored();
-    const jti = "9".repeat(32);
-    const token = await issuer.issue({ keyId, consumer: carol }, { jti });
-    issuer.revoked.add(jti);
-    expect(await refusalOf(redeem(token, keyId))).toBe("UNAUTHENTICATED TOKEN_REVOKED");
-    issuer.revoked.delete(jti);
-    issuer.reachable = false;
-    expect(await refusalOf(redeem(token, keyId))).toBe("UNAVAILABLE INTROSPECTION_UNAVAILABLE");
-    issuer.reachable = true;
-    await redeem(token, keyId);
-  });
-});
-
-describe("keys at rest (KSM3)", () => {
-  const release = async (keyId: string) => redeem(await issuer.issue({ keyId, consumer: carol }), keyId);
-
-  test("swapped rows are found out", async () => {
-    const [one, two] = [await stored(), await stored()];
-    const [first, second] = [await row(one.keyId), await row(two.keyId)];
-    await rows().put(one.keyId, second);
-    await rows().put(two.keyId, first);
-    expect(await refusalOf(release(one.keyId))).toBe("DATA_LOSS KEY_CORRUPT");
-    expect(await refusalOf(release(two.keyId))).toBe("DATA_LOSS KEY_CORRUPT");
-    await rows().put(one.keyId, first);
-    expect((await release(one.keyId)).key).toEqual(one.key);
-  });
-
-  test.each([
-    ["owner", mallory.identity],
-    ["management", otherDssm.identity],
-  ])("an altered %s is found out", async (field, value) => {
-    const { keyId } = await stored();
-    await rows().put(keyId, { ...(await row(keyId)), [field]: value });
-    const token = await (field === "management" ? otherIssuer : issuer).issue({ keyId, consumer: carol });
-    expect(await refusalOf(redeem(token, keyId))).toBe("DATA_LOSS KEY_CORRUPT");
-  });
-
-  test("a row that cannot be read is a corrupt key", async () => {
-    const { keyId } = await stored();
-    await rows().put<string, string>(keyId, "{", { valueEncoding: "utf8" });
-    expect(await refusalOf(release(keyId))).toBe("DATA_LOSS KEY_CORRUPT");
-    await restart();
-  });
-
-  test("a corrupt key spends no token", async () => {
-    const { keyId } = await stored();
-    const good = await row(keyId);
-    const token = await issuer.issue({ keyId, consumer: carol });
-    await rows().put(keyId, { ...good, owner: mallory.identity });
-    expect(await refusalOf(redeem(token, keyId))).toBe("DATA_LOSS KEY_CORRUPT");
-    await rows().put(keyId, good);
-    await redeem(token, keyId);
-  });
-
-  const kekFile = async () =>
-    JSON.parse(await readFile(join(directory.path, "key-encryption-keys.json"), "utf8")) as {
-      current: string;
-      keys: Record<string, string>;
-    };
-  const kekOf = async (keyId: string) => ((await row(keyId))["stored"] as { wrapped: { kekId: string } }).wrapped.kekId;
-
-  test("rotation wraps every key anew while keys are stored and read, and retires the former key", async () => {
-    const before = await Promise.all(Array.from({ length: 20 }, () => stored()));
-    const former = (await kekFile()).current;
-    const [during, , read] = await Promise.all([
-      Promise.all(Array.from({ length: 20 }, () => stored())),
-      server.rotateKeyEncryptionKey(),
-      Promise.all(before.map(({ keyId }) => release(keyId))),
-    ]);
-    expect(read.map(({ key }) => key)).toEqual(before.map(({ key }) => key));
-    const { current, keys } = await kekFile();
-    expect(current).not.toBe(former);
-    expect(Object.keys(keys)).toEqual([current]);
-    await restart();
-    for (const { keyId, key } of [...before, ...during]) {
-      expect(await kekOf(keyId)).toBe(current);
-      expect((await release(keyId)).key).toEqual(key);
-    }
-  });
-
-  test("a rotation that a crash interrupted is completed at the next start", async () => {
-    const { keyId, key } = await stored();
-    const former = (await kekFile()).current;
-    replaceBatch(() => Promise.reject(new Error("killed")));
-    await expect(server.rotateKeyEncryptionKey()).rejects.toThrow("killed");
-    expect(Object.keys((await kekFile()).keys)).toHaveLength(2);
-    expect(await kekOf(keyId)).toBe(former);
-    await restart();
-    await wrappedAnew.promise;
-    expect(await kekOf(keyId)).toBe((await kekFile()).current);
-    expect(Object.keys((await kekFile()).keys)).toHaveLength(1);
-    expect((await release(keyId)).key).toEqual(key);
-  });
-
-  test("the former key stays while a damaged row may still need it", async () => {
-    const { keyId, key } = await stored();
-    const good = await row(keyId);
-    await rows().put(keyId, { ...good, owner: mallory.identity });
-    await server.rotateKeyEncryptionKey();
-    expect(Object.keys((await kekFile()).keys)).toHaveLength(2);
-    await rows().put(keyId, good);
-    expect((await release(keyId)).key).toEqual(key);
-    await server.rotateKeyEncryptionKey();
-    expect(Object.keys((await kekFile()).keys)).toHaveLength(1);
-    expect((await release(keyId)).key).toEqual(key);
   });
 });

@@ -1,0 +1,117 @@
+// A key storage server on a temporary directory, its callers, and two managements that issue tokens.
+import { randomBytes } from "node:crypto";
+import type { Client } from "@connectrpc/connect";
+import type { Level } from "level";
+import { afterEach, beforeEach } from "vitest";
+import { KeyStorageService } from "../../gen/x1410/v1/key_storage_pb.ts";
+import { bindDirect } from "../communications/direct-binding.ts";
+import { type Log, silentLog } from "../communications/log.ts";
+import type { Peer } from "../communications/peer.ts";
+import { standardGuards } from "../communications/server.ts";
+import { implement, type Registration } from "../communications/service.ts";
+import { Clock, openDatabase, peerOf, temporaryDirectory } from "../store/entity.fixture.ts";
+import { createKeyStorageServer, type KeyStorageServer } from "./server.ts";
+import { KSS, TokenIssuer } from "./token.fixture.ts";
+
+export const HOUR = 60 * 60_000;
+export const DAY = 24 * HOUR;
+
+export const alice = peerOf("urn:x1410:user:alice");
+export const mallory = peerOf("urn:x1410:user:mallory");
+export const carol = peerOf("urn:x1410:user:carol");
+export const dssm = peerOf("urn:x1410:entity:dssm:one");
+export const otherDssm = peerOf("urn:x1410:entity:dssm:two");
+
+export let directory: Awaited<ReturnType<typeof temporaryDirectory>>;
+export let clock: Clock;
+export let issuer: TokenIssuer;
+export let otherIssuer: TokenIssuer;
+export let db: Level<string, string>;
+export let server: KeyStorageServer;
+export let introspection: "off" | "required";
+/** Settles when the server of now has wrapped its keys anew. */
+export let wrappedAnew: PromiseWithResolvers<void>;
+
+/** Every test of the file has a server of its own. */
+export function serverForEachTest(): void {
+  beforeEach(async () => {
+    directory = await temporaryDirectory();
+    clock = new Clock();
+    issuer = new TokenIssuer(dssm.identity, clock.now);
+    otherIssuer = new TokenIssuer(otherDssm.identity, clock.now);
+    introspection = "off";
+    await startServer();
+  });
+  afterEach(async () => {
+    await stopServer();
+    await directory.remove();
+  });
+}
+
+/** For servers from the next start on. */
+export function requireIntrospection(): void {
+  introspection = "required";
+}
+
+export async function startServer(): Promise<void> {
+  db = await openDatabase(directory.path);
+  wrappedAnew = Promise.withResolvers();
+  const log: Log = { ...silentLog, info: (event) => event === "keys wrapped anew" && wrappedAnew.resolve() };
+  server = await createKeyStorageServer({
+    db,
+    dataDirectory: directory.path,
+    identity: KSS,
+    registry: new Set([dssm.identity, otherDssm.identity]),
+    tokenServices: (identity) => (identity === issuer.identity ? issuer : otherIssuer).client,
+    now: clock.now,
+    introspection,
+    log,
+  });
+  await server.start();
+}
+
+export async function stopServer(): Promise<void> {
+  await server.close();
+  await db.close();
+}
+
+export async function restart(): Promise<void> {
+  await stopServer();
+  await startServer();
+}
+
+const guards = standardGuards({ registrations: [implement(KeyStorageService, {})] });
+
+export function as(peer: Peer): Client<typeof KeyStorageService> {
+  const registration = server.registrations.find(({ service }) => service === KeyStorageService);
+  return bindDirect(registration as Registration<typeof KeyStorageService>, { peer, guards });
+}
+
+/** Stands in for what the database does with a batch, until the next start. */
+export function replaceBatch(batch: (...operations: unknown[]) => Promise<void>): void {
+  Object.assign(db, { batch });
+}
+
+export const random = (size: number) => new Uint8Array(randomBytes(size));
+export const register = (request: { requestId?: Uint8Array; managementIdentity?: string } = {}, owner = alice) =>
+  as(owner).registerKey({ requestId: random(16), managementIdentity: dssm.identity, ...request });
+
+export async function stored(key = random(32)): Promise<{ keyId: string; key: Uint8Array }> {
+  const { keyId } = await register();
+  await as(alice).storeKey({ keyId, key });
+  return { keyId, key };
+}
+
+export const redeem = (accessToken: string, keyId: string, requestId = random(16), consumer = carol) =>
+  as(consumer).getKey({ accessToken, keyId, requestId });
+
+/** Rows as an attacker with the disk would see and change them. */
+export function rows() {
+  return db.sublevel("key-storage", {}).sublevel<string, Record<string, unknown>>("keys", { valueEncoding: "json" });
+}
+
+export async function row(keyId: string): Promise<Record<string, unknown>> {
+  const found = await rows().get(keyId);
+  if (found === undefined) throw new Error("no row");
+  return found;
+}
