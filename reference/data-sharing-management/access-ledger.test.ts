@@ -15,8 +15,9 @@ import { ChainStore } from "../ledger/chain-store.ts";
 import { Distribution } from "../ledger/distribution.ts";
 import { EmbeddedEngine } from "../ledger/embedded-engine.ts";
 import { TrustAtTime } from "../ledger/trust-at-time.ts";
-import { AccessWorld, Cast, CONTRACT, CONTRACT_ADDRESS, NETWORK, refused } from "./data-sharing-access.fixture.ts";
+import { AccessWorld, Cast, CONTRACT, CONTRACT_ADDRESS, refused } from "./data-sharing-access.fixture.ts";
 import { signTransaction, submitTransaction } from "./dlt-transaction.ts";
+import { NETWORK } from "./memory-ledger.fixture.ts";
 
 let cast: Cast;
 let world: AccessWorld;

@@ -1,10 +1,7 @@
-// For tests of access management: real certificates, signatures and stores, real token and permission management, and a ledger that applies
-// the contract rules in memory and fails where a test says so.
-import { createHash } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { create, fromBinary } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
 import { timestampDate, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { Level } from "level";
@@ -24,21 +21,11 @@ import { GetPackageStatusResponseSchema } from "../../gen/x1410/v1/data_storage_
 import { type SignedEnvelope, SignedEnvelopeSchema } from "../../gen/x1410/v1/envelope_pb.ts";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { type Account, AccountSchema, type Entity, EntitySchema } from "../../gen/x1410/v1/identity_pb.ts";
-import {
-  Finality,
-  InclusionProofSchema,
-  RejectionReason,
-  type Transaction,
-  TransactionOutcome,
-  type TransactionReceipt,
-  TransactionReceiptSchema,
-  TransactionSchema,
-} from "../../gen/x1410/v1/ledger_pb.ts";
 import { peerKey } from "../communications/peer.ts";
 import { reasonName, reasonOf, refusal } from "../communications/refusal.ts";
 import { newContext, signMessage } from "../envelope/sign.ts";
 import { createSigner, type Signer } from "../envelope/signer.ts";
-import type { Committed, LedgerEngine } from "../ledger/engine.ts";
+import type { LedgerEngine } from "../ledger/engine.ts";
 import { createAccessPermissionManagement } from "./access-permission.ts";
 import { callAs } from "./component-call.fixture.ts";
 import type { SharedContract } from "./contracts.ts";
@@ -47,11 +34,11 @@ import {
   type DataSharingAccess,
   type DataSharingAccessDependencies,
 } from "./data-sharing-access.ts";
+import { MemoryLedger, NETWORK } from "./memory-ledger.fixture.ts";
 import type { SessionGate } from "./session-gate.ts";
 import { openTokenKeys } from "./token-keys.ts";
 import { createTokenManagement } from "./token-management.ts";
 
-export const NETWORK = "net";
 export const START = Date.parse("2026-11-20T00:00:00Z");
 export const CONTRACT = "c".repeat(32);
 export const CONTRACT_ADDRESS = `x1410://dlt.${NETWORK}/contracts/${CONTRACT}`;
@@ -60,103 +47,6 @@ export const PACKAGE_SHA256 = new Uint8Array(32).fill(5);
 const MANAGEMENT = "urn:x1410:entity:dssm:main";
 const KEY = "d".repeat(32);
 const PACKAGE = "e".repeat(32);
-
-/** What becomes of the next submission: refused before anything happens, or recorded while the answer is lost. */
-export type LedgerFailure = "unavailable" | "lost";
-
-/** The contract rules of one contract, in memory. */
-export class MemoryLedger implements LedgerEngine {
-  readonly info = {
-    engine: "memory",
-    networkId: NETWORK,
-    faultModel: "none",
-    finality: "instant",
-    maxBatch: 100,
-    maxTransactionBytes: 65_536,
-  } as const;
-  readonly committed = new Map<string, Committed>();
-  readonly transactions: Transaction[] = [];
-  readonly failures: LedgerFailure[] = [];
-  /** Set by a test to hold submissions until it resolves. */
-  gate: Promise<void> = Promise.resolve();
-  rejectWith: RejectionReason | undefined;
-  accessTimes = 0;
-
-  async submit([envelope]: readonly Uint8Array[]): Promise<TransactionReceipt[]> {
-    if (envelope === undefined) throw new TypeError("nothing to submit");
-    await this.gate;
-    const failure = this.failures.shift();
-    if (failure === "unavailable") throw refusal(ErrorReason.LEDGER_UNAVAILABLE);
-    const receipt = this.take(envelope);
-    if (failure === "lost") throw new ConnectError("deadline", Code.DeadlineExceeded);
-    return [receipt];
-  }
-
-  take(envelope: Uint8Array): TransactionReceipt {
-    const { payload } = fromBinary(SignedEnvelopeSchema, envelope);
-    const transactionId = createHash("sha256").update(payload).digest("hex");
-    const first = this.committed.get(transactionId);
-    if (first !== undefined) return first.receipt;
-    const transaction = fromBinary(TransactionSchema, payload);
-    const rejection = this.rejectWith ?? this.#rejection(transaction);
-    if (rejection !== undefined) {
-      return create(TransactionReceiptSchema, { transactionId, outcome: TransactionOutcome.REJECTED, rejection });
-    }
-    this.transactions.push(transaction);
-    const receipt = create(TransactionReceiptSchema, {
-      transactionId,
-      outcome: TransactionOutcome.ACCEPTED,
-      blockHeight: BigInt(this.transactions.length),
-      finality: Finality.FINAL,
-    });
-    const proof = create(InclusionProofSchema, { transaction: envelope });
-    this.committed.set(transactionId, { transactionId, envelope, receipt, proof, cursor: "" });
-    return receipt;
-  }
-
-  #rejection({ action }: Transaction): RejectionReason | undefined {
-    const ids = this.transactions.map((known) =>
-      known.action.case === "recordUsage" ? known.action.value.usageId : accessOf(known)?.accessId,
-    );
-    if (action.case === "recordUsage") {
-      if (ids.includes(action.value.usageId)) return RejectionReason.DUPLICATE_ID;
-      return ids.includes(action.value.accessId) ? undefined : RejectionReason.UNKNOWN_ACCESS;
-    }
-    if (action.case !== "recordAccess") return RejectionReason.MALFORMED;
-    const { accessId, consumerPseudonym } = action.value;
-    if (ids.includes(accessId)) return RejectionReason.DUPLICATE_ID;
-    const used = this.accesses().filter((each) => Buffer.compare(each.consumerPseudonym, consumerPseudonym) === 0);
-    const exhausted = this.accessTimes > 0 && used.length >= this.accessTimes;
-    return exhausted ? RejectionReason.ACCESS_TIMES_EXHAUSTED : undefined;
-  }
-
-  accesses() {
-    return this.transactions.map(accessOf).filter((access) => access !== undefined);
-  }
-
-  async get(transactionId: string): Promise<Committed | undefined> {
-    return this.committed.get(transactionId);
-  }
-
-  contract(): Promise<undefined> {
-    return Promise.resolve(undefined);
-  }
-
-  // biome-ignore lint/correctness/useYield: access management never subscribes
-  async *subscribe(): AsyncIterable<Committed> {
-    throw new TypeError("not for these tests");
-  }
-
-  head(): Promise<never> {
-    return Promise.reject(new TypeError("not for these tests"));
-  }
-
-  async close(): Promise<void> {}
-}
-
-function accessOf({ action }: Transaction) {
-  return action.case === "recordAccess" ? action.value : undefined;
-}
 
 export interface User {
   readonly signer: Signer;
