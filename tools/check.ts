@@ -1,0 +1,102 @@
+// All quick checks of the repository: npm test. Each one runs whatever happened to those before it; the last line has the totals.
+// npm test -- NAME… runs only those whose name contains one of the words.
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { staleFiles } from "./generate.ts";
+import { lastRelease } from "./release-protocol.ts";
+import { type Check, conclude, failure, type Outcome, PASSED, report } from "./tally.ts";
+import { run } from "./toolchain.ts";
+import { VALIDATE_MODULE, writeValidateProto } from "./validate-proto.ts";
+
+/** A command that passes by its exit code. */
+function command(name: string, program: string, ...args: string[]): Check {
+  return {
+    name,
+    async run() {
+      const { code, output } = await run(program, args);
+      return code === 0 ? PASSED : failure(output);
+    },
+  };
+}
+
+// Short ones that leave a core idle for much of their time; run side by side.
+const statics: Check[] = [
+  command("format and lint", "biome", "check", "--colors=off", "."),
+  command("types", "tsc", "--noEmit"),
+  command("protocol format", "buf", "format", "-d", "--exit-code", "proto"),
+  command("protocol lint", "buf", "lint", "proto"),
+  {
+    name: "protocol compatible with its release",
+    run: async () => command("", "buf", "breaking", "proto", "--against", lastRelease()).run(),
+  },
+  {
+    name: "generated files current",
+    async run() {
+      const stale = await staleFiles();
+      return stale.length === 0 ? PASSED : failure([...stale, "npm run generate mends it."].join("\n"));
+    },
+  },
+];
+
+interface VitestReport {
+  readonly success: boolean;
+  readonly numPassedTests: number;
+  readonly numFailedTests: number;
+  readonly numPendingTests: number;
+  readonly numTodoTests: number;
+  readonly testResults: readonly { readonly status: string; readonly assertionResults: readonly unknown[] }[];
+}
+
+const unitTests: Check = {
+  name: "unit tests",
+  async run() {
+    const folder = mkdtempSync(join(tmpdir(), "x1410-check-"));
+    const file = join(folder, "vitest.json");
+    try {
+      const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${file}`];
+      const { code, output } = await run("vitest", ["run", "--silent=passed-only", ...reporters], {
+        env: { ...process.env, NO_COLOR: "1", FORCE_COLOR: "0" },
+      });
+      return vitestOutcome(JSON.parse(readFileSync(file, "utf8")) as VitestReport, code, output);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  },
+};
+
+function vitestOutcome(told: VitestReport, code: number, output: string): Outcome {
+  // A file that cannot be loaded has no test to count, yet all of its tests failed.
+  const unloaded = told.testResults.filter((file) => file.status === "failed" && file.assertionResults.length === 0);
+  const failed = told.numFailedTests + unloaded.length;
+  const skipped = told.numPendingTests + told.numTodoTests;
+  // Nor has an error outside any test.
+  const unexplained = code !== 0 && failed === 0 ? 1 : 0;
+  return { passed: told.numPassedTests, failed: failed + unexplained, skipped, output: failures(output) };
+}
+
+/** vitest's output without the line of each file that passed. */
+function failures(output: string): string {
+  return output
+    .split("\n")
+    .filter((line) => !/^\s*✓/.test(line) && line.trim() !== "")
+    .join("\n");
+}
+
+async function together(checks: readonly Check[], lanes: number): Promise<Awaited<ReturnType<typeof report>>[]> {
+  const waiting = [...checks];
+  const lane = async (): Promise<Awaited<ReturnType<typeof report>>[]> => {
+    const tallies = [];
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) tallies.push(await report(next));
+    return tallies;
+  };
+  return (await Promise.all(Array.from({ length: lanes }, lane))).flat();
+}
+
+const words = process.argv.slice(2);
+const chosen = (checks: Check[]): Check[] =>
+  checks.filter(({ name }) => words.length === 0 || words.some((word) => name.includes(word)));
+
+// buf reads it in several of the checks.
+writeValidateProto(VALIDATE_MODULE);
+conclude([...(await together(chosen(statics), 2)), ...(await together(chosen([unitTests]), 1))]);
