@@ -34,7 +34,7 @@ import { createInformationSubscription } from "./information-subscription.ts";
 import { MANAGEMENT, MemoryLedger, MemoryStorage, type StoredObject } from "./policy-peers.fixture.ts";
 import { localSessionGate, type SessionGate } from "./session-gate.ts";
 import { Sessions } from "./sessions.ts";
-import { createUserAccountManagement, readAccounts } from "./user-account.ts";
+import { type Accounts, createUserAccountManagement, readAccounts } from "./user-account.ts";
 
 /** Refusals are judged by reason, and by the code that the reason's rule states. */
 export async function refused(reason: ErrorReason, call: Promise<unknown>): Promise<ConnectError> {
@@ -62,6 +62,7 @@ export interface Components {
   readonly gate: SessionGate;
   readonly sessions: Sessions;
   readonly accounts: Registration<typeof UserAccountService>;
+  readonly accountReader: Accounts;
   readonly policy: DataSharingPolicyManagement;
   readonly publication: InformationPublication;
   readonly subscription: ReturnType<typeof createInformationSubscription>;
@@ -252,6 +253,7 @@ export class PolicyRig {
     return {
       gate,
       sessions,
+      accountReader: accounts,
       accounts: createUserAccountManagement({ store: accountStore, sessions, now }),
       policy,
       publication,
