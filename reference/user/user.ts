@@ -16,13 +16,15 @@ import { Peers } from "../communications/peers.ts";
 import { reasonOf, refusal } from "../communications/refusal.ts";
 import { signMessage } from "../envelope/sign.ts";
 import { createSigner, type Signer } from "../envelope/signer.ts";
-import { type Trust, verifyEnvelope } from "../envelope/verify.ts";
+import { verifyEnvelope } from "../envelope/verify.ts";
+import type { LedgerTrust } from "../ledger/trust-at-time.ts";
+import type { ConnectedUser } from "./connected-user.ts";
 import { type Profile, tlsCredentials } from "./profile.ts";
 
-export class User {
+export class User implements ConnectedUser {
   readonly signer: Signer;
-  /** Judges what others sign. */
-  readonly trust: Trust;
+  /** Judges what others sign, and what they signed in the past. */
+  readonly trust: LedgerTrust;
   readonly managementIdentity: string;
   /** What the management lets this user do. */
   readonly rights: Rights;
@@ -107,7 +109,7 @@ interface Session {
 
 interface Link {
   readonly signer: Signer;
-  readonly trust: Trust;
+  readonly trust: LedgerTrust;
   readonly managementIdentity: string;
   readonly certificateSha256: Uint8Array;
   client<S extends DescService>(service: S, identity: string): Client<S>;
