@@ -97,6 +97,7 @@ export function createInformationPublication(dependencies: InformationPublicatio
 
     async searchInformation({ filter, pageSize, pageToken }, context) {
       await gate.require(context, "access");
+      if (!/^([0-9a-f]{16})?$/.test(pageToken)) throw refusal(ErrorReason.REQUEST_INVALID, "page_token");
       const limit = pageSize === 0 ? DEFAULT_PAGE_SIZE : pageSize;
       const page: PublishedInformation[] = [];
       let bytes = 0;
