@@ -171,7 +171,6 @@ export class Authority {
    */
   revoke(selector: string, reason: RevocationReason = "unspecified"): RevocationRecord {
     if (!isRevocationReason(reason)) throw new PkiError("unknown_reason", JSON.stringify(reason));
-    this.#log.refresh();
     const record = this.find(selector);
     if (record === undefined) throw new PkiError("unknown_certificate", JSON.stringify(selector));
     if (record.revocation !== undefined) {
@@ -232,6 +231,7 @@ export class Authority {
 
   /** One certificate of this authority, by serial number or fingerprint. */
   find(selector: string): IssuedEntry | undefined {
+    this.#log.refresh();
     const hex = selector.replaceAll(":", "").toLowerCase();
     const record = this.#log.issued(hex.length === 64 ? hex : normalizeSerial(hex));
     return record === undefined ? undefined : this.#entry(record);
