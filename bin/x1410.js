@@ -1,0 +1,26 @@
+#!/usr/bin/env node
+// Nothing newer than the oldest Node.js with modules: one that cannot run the rest gets as far as saying so.
+const [major, minor] = process.versions.node.split(".").map(Number);
+const supported = major >= 24 || (major === 22 && minor >= 12);
+const source = new URL("../cli/main.ts", import.meta.url);
+const compiled = new URL("../dist/cli/main.js", import.meta.url);
+
+function refuse(why) {
+  console.error(`x1410: ${why}`);
+  process.exitCode = 1;
+}
+
+if (!supported) {
+  refuse(`needs Node.js 22.12 or a later 22, or 24 or later; this is ${process.versions.node}`);
+} else {
+  // A checkout has the sources, whose types Node.js strips; the package has them compiled.
+  const checkout = process.getBuiltinModule("node:fs").existsSync(source);
+  if (checkout && !process.features.typescript) {
+    refuse("a checkout needs the Node.js that npm ci installs in it: npx x1410, or npm start");
+  } else {
+    import(checkout ? source.href : compiled.href).then(
+      (cli) => cli.main(process.argv.slice(2)),
+      (error) => refuse(`cannot be loaded, run npm ci or install it anew: ${error.message}`),
+    );
+  }
+}

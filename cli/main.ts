@@ -1,0 +1,76 @@
+// The command x1410. Each subcommand's code is loaded only when it is asked for.
+import { createRequire } from "node:module";
+import { Command, CommanderError } from "commander";
+import { failureLine, oneLine } from "./failure.ts";
+
+interface Subcommand {
+  readonly name: string;
+  readonly description: string;
+  readonly load: () => Promise<Command>;
+}
+
+const SUBCOMMANDS: readonly Subcommand[] = [
+  {
+    name: "certs",
+    description: "create and run the certification authority of a deployment",
+    load: async () => (await import("../certs/cli.ts")).certsCommand(),
+  },
+];
+
+/** Runs the command line `args` (without node and script). Sets the exit code; it never throws. */
+export async function main(args: readonly string[]): Promise<void> {
+  // Whoever reads the output may stop early, as `head` does.
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on("error", (error: NodeJS.ErrnoException) => {
+      if (error.code === "EPIPE") process.exit(0);
+      throw error;
+    });
+  }
+  const debug = args.includes("--debug");
+  process.on("uncaughtException", (error) => {
+    fail(error, debug);
+    process.exit(1);
+  });
+  try {
+    const rest = args.filter((arg) => arg !== "--debug");
+    const [first, second] = rest.filter((arg) => !arg.startsWith("-"));
+    const program = await createProgram(first === "help" ? second : first);
+    await program.parseAsync(rest, { from: "user" });
+  } catch (error) {
+    // commander has said already what it found.
+    if (error instanceof CommanderError) process.exitCode = error.exitCode;
+    else fail(error, debug);
+  }
+}
+
+async function createProgram(wanted: string | undefined): Promise<Command> {
+  const program = new Command("x1410")
+    .description("protocol, reference implementation and conformance kit for Recommendation ITU-T X.1410")
+    .version(version(), "-V, --version")
+    .option("--debug", "show stack traces")
+    .exitOverride()
+    .configureOutput({ outputError: (text, write) => write(`${oneLine(text.replace(/^error: /, "x1410: "))}\n`) });
+  for (const { name, description, load } of SUBCOMMANDS) {
+    if (name === wanted) program.addCommand(inherit(await load(), program));
+    else program.command(name).description(description);
+  }
+  return program;
+}
+
+/** Commands made apart from their parent take over how it ends and prints. */
+function inherit(command: Command, parent: Command): Command {
+  command.copyInheritedSettings(parent);
+  for (const child of command.commands) inherit(child, command);
+  return command;
+}
+
+function version(): string {
+  // The package by its own name: the same from the sources and from dist.
+  return (createRequire(import.meta.url)("x1410/package.json") as { version: string }).version;
+}
+
+function fail(error: unknown, debug: boolean): void {
+  process.exitCode = 1;
+  console.error(`x1410: ${failureLine(error)}`);
+  if (debug && error instanceof Error) console.error(error.stack);
+}
