@@ -1,0 +1,216 @@
+// What makes a block one of the chain. Proposer, followers and auditors run the same checks; a fault names the place.
+import { fromBinary } from "@bufbuild/protobuf";
+import { SignedEnvelopeSchema } from "../../gen/x1410/v1/envelope_pb.ts";
+import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
+import {
+  type Block,
+  type BlockHeader,
+  BlockHeaderSchema,
+  RejectionReason,
+  RejectionReasonSchema,
+  type Transaction,
+  TransactionSchema,
+} from "../../gen/x1410/v1/ledger_pb.ts";
+import { reasonName, reasonOf } from "../communications/refusal.ts";
+import { payloadTypeOf } from "../envelope/sign.ts";
+import { parsePayload, type VerifiedSigner, verifyEnvelope, verifySignature } from "../envelope/verify.ts";
+import { type ChainHead, decodeHeader, headOf, transactionIdOf } from "./block.ts";
+import { applyTransaction } from "./contract-rules.ts";
+import { LedgerState, type StateReader } from "./ledger-state.ts";
+import { merkleRoot, sha256 } from "./merkle.ts";
+import type { TrustAtTime } from "./trust-at-time.ts";
+
+export type Fault =
+  | "fork"
+  | "rollback"
+  | "unreadable"
+  | "header-missing"
+  | "header-encoding"
+  | "header-signature"
+  | "header-rules"
+  | "network"
+  | "height"
+  | "link"
+  | "time"
+  | "proposer"
+  | "proposer-key"
+  | "transaction-count"
+  | "transactions-root"
+  | "transaction-encoding"
+  | "transaction-signature"
+  | "transaction-rule"
+  | "duplicate-transaction";
+
+/** Why a block is none of the chain, and where. */
+export class BlockFault extends Error {
+  override readonly name = "BlockFault";
+  readonly fault: Fault;
+  /** Height that the block has or ought to have. */
+  readonly height: bigint;
+  readonly transactionIndex: number | undefined;
+
+  constructor(fault: Fault, height: bigint, detail: string, transactionIndex?: number) {
+    const place =
+      transactionIndex === undefined ? `block ${height}` : `block ${height}, transaction ${transactionIndex}`;
+    super(`${place}: ${fault}: ${detail}`);
+    this.fault = fault;
+    this.height = height;
+    this.transactionIndex = transactionIndex;
+  }
+}
+
+/** What a block is judged against. */
+export interface Predecessor {
+  readonly networkId: string;
+  readonly head: ChainHead;
+  readonly state: StateReader;
+  /** Who proposes the first block. */
+  readonly firstProposer: string;
+  readonly trust: TrustAtTime;
+}
+
+export interface VerifiedBlock {
+  readonly header: BlockHeader;
+  readonly head: ChainHead;
+  /** What the block changes of the state. */
+  readonly changes: ReadonlyMap<string, Uint8Array>;
+}
+
+export interface SubmittedTransaction {
+  readonly id: string;
+  readonly bytes: Uint8Array;
+  readonly transaction: Transaction;
+  readonly signer: VerifiedSigner;
+}
+
+/** Verifies a block in full. @throws BlockFault */
+export function verifyBlock(block: Block, before: Predecessor): VerifiedBlock {
+  const { header, bytes } = verifyHeader(block, before);
+  const height = header.height;
+  if (block.transactions.length !== header.transactionCount) {
+    throw new BlockFault("transaction-count", height, `${block.transactions.length} of ${header.transactionCount}`);
+  }
+  if (Buffer.compare(merkleRoot(block.transactions), header.transactionsRoot) !== 0) {
+    throw new BlockFault("transactions-root", height, "the transactions are not those of the header");
+  }
+  const state = new LedgerState(before.state);
+  pinFirstProposer(state, block, header, before);
+  for (const [index, transaction] of block.transactions.entries()) {
+    const opened = openInBlock(transaction, index, header, before.trust);
+    if (state.placeOf(opened.id) !== undefined) {
+      throw new BlockFault("duplicate-transaction", height, opened.id, index);
+    }
+    const broken = applyTransaction(opened.transaction, occasionOf(opened, header), state);
+    if (broken !== undefined) throw new BlockFault("transaction-rule", height, rejectionName(broken), index);
+    state.setPlaceOf(opened.id, { height, index });
+  }
+  return { header, head: headOf(header, bytes), changes: state.changes };
+}
+
+/** The header alone: who signed it, and that it follows. @throws BlockFault */
+export function verifyHeader(block: Block, before: Predecessor): { header: BlockHeader; bytes: Uint8Array } {
+  const expected = before.head.height + 1n;
+  const fail = (fault: Fault, detail: string): never => {
+    throw new BlockFault(fault, expected, detail);
+  };
+  const envelope = block.header;
+  if (envelope === undefined) return fail("header-missing", "no header");
+  const header = headerOf(envelope.payload, fail);
+  if (header.networkId !== before.networkId) fail("network", header.networkId);
+  if (header.height !== expected) fail("height", `says ${header.height}`);
+  if (Buffer.compare(header.previousHash, before.head.hash) !== 0) fail("link", "does not follow the block before");
+  if (header.timeUnixMs < before.head.timeUnixMs) fail("time", "before the block before");
+  const proposer = new LedgerState(before.state).proposer();
+  if (header.proposer !== (proposer?.proposer ?? before.firstProposer)) fail("proposer", header.proposer);
+  let signer: VerifiedSigner;
+  try {
+    const payloadType = payloadTypeOf(BlockHeaderSchema);
+    signer = verifySignature(envelope, payloadType, before.trust.at(header.timeUnixMs));
+  } catch (cause) {
+    return fail("header-signature", whyOf(cause));
+  }
+  if (signer.identity !== header.proposer) fail("header-signature", `signed by ${signer.identity}`);
+  if (proposer !== undefined && Buffer.compare(sha256(signer.publicKey.spki), proposer.publicKeySha256) !== 0) {
+    fail("proposer-key", "not the key that the chain names");
+  }
+  return { header, bytes: envelope.payload };
+}
+
+/** Opens a submitted envelope, or answers why it can be no transaction. */
+export function openTransaction(
+  bytes: Uint8Array,
+  timeUnixMs: bigint,
+  trust: TrustAtTime,
+): SubmittedTransaction | { readonly id: string; readonly rejection: RejectionReason } {
+  let id = "";
+  try {
+    const envelope = fromBinary(SignedEnvelopeSchema, bytes);
+    id = transactionIdOf(envelope.payload);
+    const { message, signer } = verifyEnvelope(envelope, TransactionSchema, trust.at(timeUnixMs));
+    return { id, bytes, transaction: message, signer };
+  } catch (cause) {
+    const signatureFails = notVerified.has(reasonOf(cause));
+    return { id, rejection: signatureFails ? RejectionReason.SIGNATURE_INVALID : RejectionReason.MALFORMED };
+  }
+}
+
+/** What the contract rules look at when this transaction stands in a block of this time. */
+export function occasionOf(
+  { id, signer }: SubmittedTransaction,
+  { networkId, timeUnixMs }: Pick<BlockHeader, "networkId" | "timeUnixMs">,
+) {
+  return {
+    networkId,
+    transactionId: id,
+    blockTimeUnixMs: timeUnixMs,
+    signer: { identity: signer.identity, spki: signer.publicKey.spki },
+  };
+}
+
+/** The stable name of a rule, e.g. `UNKNOWN_CONTRACT`. */
+export function rejectionName(reason: RejectionReason): string {
+  return RejectionReasonSchema.value[reason]?.name.replace("REJECTION_REASON_", "") ?? String(reason);
+}
+
+const notVerified: ReadonlySet<ErrorReason> = new Set([
+  ErrorReason.SIGNATURE_MISSING,
+  ErrorReason.SIGNATURE_INVALID,
+  ErrorReason.SIGNER_UNTRUSTED,
+  ErrorReason.ALGORITHM_NOT_ALLOWED,
+]);
+
+function headerOf(payload: Uint8Array, fail: (fault: Fault, detail: string) => never): BlockHeader {
+  let header: BlockHeader;
+  try {
+    header = decodeHeader(payload);
+  } catch (cause) {
+    return fail("header-encoding", whyOf(cause));
+  }
+  try {
+    parsePayload(payload, BlockHeaderSchema);
+  } catch (cause) {
+    return fail("header-rules", whyOf(cause));
+  }
+  return header;
+}
+
+function openInBlock(bytes: Uint8Array, index: number, header: BlockHeader, trust: TrustAtTime): SubmittedTransaction {
+  const opened = openTransaction(bytes, header.timeUnixMs, trust);
+  if (!("rejection" in opened)) return opened;
+  const fault = opened.rejection === RejectionReason.MALFORMED ? "transaction-encoding" : "transaction-signature";
+  throw new BlockFault(fault, header.height, rejectionName(opened.rejection), index);
+}
+
+/** The key that signs the first block is from then on the proposer's, until a transaction changes it. */
+function pinFirstProposer(state: LedgerState, block: Block, header: BlockHeader, { trust }: Predecessor): void {
+  if (state.proposer() !== undefined || block.header === undefined) return;
+  const signer = verifySignature(block.header, payloadTypeOf(BlockHeaderSchema), trust.at(header.timeUnixMs));
+  state.setProposer(header.proposer, sha256(signer.publicKey.spki));
+}
+
+/** Why something was refused, in words fit for a report: a stable reason where there is one. */
+export function whyOf(cause: unknown): string {
+  const reason = reasonOf(cause);
+  if (reason !== ErrorReason.UNSPECIFIED) return reasonName(reason);
+  return cause instanceof Error ? cause.message : String(cause);
+}

@@ -1,0 +1,212 @@
+// Blocks and state in one LevelDB: a block, what it changes and the new head go into one synced batch, so that a kill at any instant leaves
+// either all of it or nothing. LevelDB drops a torn tail of its log by itself; anything else that does not fit is refused at opening.
+import { fromBinary, toBinary } from "@bufbuild/protobuf";
+import type { AbstractSublevel } from "abstract-level";
+import type { Level } from "level";
+import { type SignedEnvelope, SignedEnvelopeSchema } from "../../gen/x1410/v1/envelope_pb.ts";
+import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
+import { type Block, BlockSchema } from "../../gen/x1410/v1/ledger_pb.ts";
+import { refusal } from "../communications/refusal.ts";
+import { beforeFirstBlock, type ChainHead, decodeEnvelope, decodeHeader, headOf, transactionIdOf } from "./block.ts";
+import { LedgerState, type StateReader } from "./ledger-state.ts";
+import { merkleRoot } from "./merkle.ts";
+
+type Format = string | Buffer | Uint8Array;
+type Part = AbstractSublevel<Level, Format, string, Uint8Array>;
+
+/** The store is not what this node wrote. The node refuses to start on it, or stops: an operator restores it or lets it catch up anew. */
+export class LedgerStoreFault extends Error {
+  override readonly name = "LedgerStoreFault";
+  readonly code: "corrupt" | "other-network" | "other-format";
+  readonly height: bigint;
+
+  constructor(code: LedgerStoreFault["code"], height: bigint, detail: string, options?: ErrorOptions) {
+    super(`ledger store, block ${height}: ${code}: ${detail}`, options);
+    this.code = code;
+    this.height = height;
+  }
+}
+
+interface HeadRecord {
+  readonly format: number;
+  readonly networkId: string;
+  readonly height: string;
+  readonly hash: string;
+}
+
+const FORMAT = 1;
+const HEAD = "head";
+const binary = { keyEncoding: "utf8", valueEncoding: "view" } as const;
+const durable: { keyEncoding: "utf8"; valueEncoding: "view"; sync: boolean } = { ...binary, sync: true };
+
+export class ChainStore implements StateReader {
+  readonly #db: Level;
+  readonly #networkId: string;
+  #blocks: Part;
+  #state: Part;
+  #meta: Part;
+  #receipts: Part;
+  #head: ChainHead = beforeFirstBlock;
+
+  private constructor(db: Level, networkId: string) {
+    this.#db = db;
+    this.#networkId = networkId;
+    [this.#blocks, this.#state, this.#meta, this.#receipts] = partsOf(db);
+  }
+
+  /**
+   * Opens the store in a database that belongs to the ledger alone, and checks that its end fits together.
+   * @throws LedgerStoreFault where it does not, or is another network's; Level's own error where LevelDB cannot open it
+   */
+  static async open(db: Level, networkId: string): Promise<ChainStore> {
+    const store = new ChainStore(db, networkId);
+    await db.open();
+    await store.#load();
+    return store;
+  }
+
+  /** After a failed write nobody knows what is on disk: opens the database anew and believes what is there. */
+  async reopen(): Promise<void> {
+    await this.#db.close();
+    await this.#db.open();
+    [this.#blocks, this.#state, this.#meta, this.#receipts] = partsOf(this.#db);
+    await this.#load();
+  }
+
+  get head(): ChainHead {
+    return this.#head;
+  }
+
+  get(key: string): Uint8Array | undefined {
+    return readable(() => this.#state.getSync(key, binary));
+  }
+
+  /** @throws LedgerStoreFault where the bytes at this height are no block of this height */
+  async block(height: bigint): Promise<Block | undefined> {
+    const bytes = await readable(() => this.#blocks.get(heightKey(height), binary));
+    if (bytes === undefined) return undefined;
+    try {
+      const block = fromBinary(BlockSchema, bytes);
+      const header = decodeHeader(block.header?.payload ?? new Uint8Array());
+      if (header.height !== height) throw new SyntaxError(`says that it is block ${header.height}`);
+      return block;
+    } catch (cause) {
+      throw new LedgerStoreFault("corrupt", height, cause instanceof Error ? cause.message : "", { cause });
+    }
+  }
+
+  /** Blocks from a height up to the head of now, one at a time in memory. */
+  async *blocks(from: bigint): AsyncGenerator<Block> {
+    const until = this.#head.height;
+    for (let height = from; height <= until; height++) {
+      const block = await this.block(height);
+      if (block === undefined) throw new LedgerStoreFault("corrupt", height, "the block is missing");
+      yield block;
+    }
+  }
+
+  /** Makes a verified block the new head; durable once this resolves. After a failure call `reopen` before anything else. */
+  async append(block: Block, head: ChainHead, changes: ReadonlyMap<string, Uint8Array>): Promise<void> {
+    const record: HeadRecord = {
+      format: FORMAT,
+      networkId: this.#networkId,
+      height: String(head.height),
+      hash: Buffer.from(head.hash).toString("hex"),
+    };
+    const operations: { type: "put"; sublevel: Part; key: string; value: Uint8Array }[] = [
+      { type: "put", sublevel: this.#blocks, key: heightKey(head.height), value: toBinary(BlockSchema, block) },
+      { type: "put", sublevel: this.#meta, key: HEAD, value: Buffer.from(JSON.stringify(record)) },
+    ];
+    for (const [key, value] of changes) operations.push({ type: "put", sublevel: this.#state, key, value });
+    await this.#db.batch<string, Uint8Array>(operations, durable);
+    this.#head = head;
+  }
+
+  /** Keeps a node's signed BlockReceipt. Not synced: a lost one is asked for again. */
+  async putReceipt(height: bigint, node: string, receipt: SignedEnvelope): Promise<void> {
+    await this.#receipts.put(`${heightKey(height)}!${node}`, toBinary(SignedEnvelopeSchema, receipt), binary);
+  }
+
+  async receipts(height: bigint): Promise<SignedEnvelope[]> {
+    const range = { gte: `${heightKey(height)}!`, lt: `${heightKey(height)}"`, ...binary };
+    const found = await readable(() => this.#receipts.values(range).all());
+    return found.map((bytes) => fromBinary(SignedEnvelopeSchema, bytes));
+  }
+
+  /** The newest height for which this node's receipt is kept; 0 where there is none. */
+  async receivedUpTo(node: string): Promise<bigint> {
+    for await (const key of this.#receipts.keys({ reverse: true, limit: RECEIPTS_SEARCHED, ...binary })) {
+      const [height = "", holder] = key.split("!");
+      if (holder === node) return BigInt(`0x${height}`);
+    }
+    return 0n;
+  }
+
+  async #load(): Promise<void> {
+    await Promise.all([this.#blocks, this.#state, this.#meta, this.#receipts].map((part) => part.open()));
+    const bytes = await this.#meta.get(HEAD, binary);
+    const [lastKey] = await this.#blocks.keys({ reverse: true, limit: 1, ...binary }).all();
+    const lastHeight = lastKey === undefined ? 0n : BigInt(`0x${lastKey}`);
+    if (bytes === undefined) {
+      if (lastHeight !== 0n) throw new LedgerStoreFault("corrupt", lastHeight, "the head is missing");
+      this.#head = beforeFirstBlock;
+      return;
+    }
+    const record = JSON.parse(Buffer.from(bytes).toString()) as HeadRecord;
+    if (record.format !== FORMAT) throw new LedgerStoreFault("other-format", 0n, `format ${record.format}`);
+    if (record.networkId !== this.#networkId) {
+      throw new LedgerStoreFault("other-network", 0n, `belongs to ${record.networkId}, not to ${this.#networkId}`);
+    }
+    this.#head = await this.#checkedHead(BigInt(record.height), record.hash, lastHeight);
+  }
+
+  /** The head record, the newest block and the index of its transactions were written together and must fit. */
+  async #checkedHead(height: bigint, hash: string, lastHeight: bigint): Promise<ChainHead> {
+    const corrupt = (detail: string): LedgerStoreFault => new LedgerStoreFault("corrupt", height, detail);
+    if (lastHeight !== height) throw corrupt(`the newest block is ${lastHeight}`);
+    const block = await this.block(height);
+    if (block?.header === undefined) throw corrupt("the block is missing");
+    const header = decodeHeader(block.header.payload);
+    const head = headOf(header, block.header.payload);
+    if (Buffer.from(head.hash).toString("hex") !== hash) throw corrupt("the block is not the head's");
+    if (Buffer.compare(merkleRoot(block.transactions), header.transactionsRoot) !== 0) {
+      throw corrupt("the transactions are not those of the header");
+    }
+    const state = new LedgerState(this);
+    for (const [index, bytes] of block.transactions.entries()) {
+      const place = state.placeOf(transactionIdOf(decodeEnvelope(bytes).payload));
+      if (place?.height !== height || place.index !== index) throw corrupt(`transaction ${index} is not indexed`);
+    }
+    return head;
+  }
+}
+
+/** Nodes of a network are few; a node whose last receipt lies further back starts over, which costs no correctness. */
+const RECEIPTS_SEARCHED = 1000;
+
+function partsOf(db: Level): [Part, Part, Part, Part] {
+  const part = (name: string): Part => db.sublevel<string, Uint8Array>(name, binary);
+  return [part("blocks"), part("state"), part("meta"), part("receipts")];
+}
+
+/** 16 hexadecimal digits: the order of keys is the order of heights. */
+function heightKey(height: bigint): string {
+  return height.toString(16).padStart(16, "0");
+}
+
+/** While the database is being opened anew, reads are refused rather than answered wrongly. */
+function readable<T>(read: () => T): T {
+  const refuse = (cause: unknown): never => {
+    const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
+    if (code === "LEVEL_DATABASE_NOT_OPEN" || code === "LEVEL_ITERATOR_NOT_OPEN") {
+      throw refusal(ErrorReason.LEDGER_UNAVAILABLE, "store");
+    }
+    throw cause;
+  };
+  try {
+    const result = read();
+    return result instanceof Promise ? (result.catch(refuse) as T) : result;
+  } catch (cause) {
+    return refuse(cause);
+  }
+}

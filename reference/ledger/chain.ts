@@ -1,0 +1,177 @@
+// One node's chain: what it holds, and the only two ways to make it longer: propose a block, or accept one after full verification.
+import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
+import type { Block, RejectionReason, SmartContract } from "../../gen/x1410/v1/ledger_pb.ts";
+import { KeyedMutex } from "../communications/keyed-mutex.ts";
+import { refusal } from "../communications/refusal.ts";
+import type { Signer } from "../envelope/signer.ts";
+import { type ChainHead, decodeHeader, formBlock, headOf } from "./block.ts";
+import { BlockFault, occasionOf, type SubmittedTransaction, verifyBlock } from "./block-verification.ts";
+import type { ChainStore } from "./chain-store.ts";
+import { applyTransaction } from "./contract-rules.ts";
+import { HeightWatch } from "./height-watch.ts";
+import { LedgerState, type TransactionPlace } from "./ledger-state.ts";
+import { sha256 } from "./merkle.ts";
+import type { TrustAtTime } from "./trust-at-time.ts";
+
+export interface ChainOptions {
+  readonly store: ChainStore;
+  readonly networkId: string;
+  /** Identity that proposes the first block. */
+  readonly firstProposer: string;
+  readonly trust: TrustAtTime;
+}
+
+/** What became of one candidate. */
+export type Placement = TransactionPlace | { readonly rejection: RejectionReason };
+
+export class Chain {
+  readonly networkId: string;
+  readonly trust: TrustAtTime;
+  /** Height of the newest durable block. */
+  readonly height: HeightWatch;
+  readonly #store: ChainStore;
+  readonly #firstProposer: string;
+  /** One block at a time. */
+  readonly #mutex = new KeyedMutex();
+  /** Set where a write failed: nothing is read or written before the store has been opened anew. */
+  #unsure = false;
+
+  constructor({ store, networkId, firstProposer, trust }: ChainOptions) {
+    this.#store = store;
+    this.networkId = networkId;
+    this.#firstProposer = firstProposer;
+    this.trust = trust;
+    this.height = new HeightWatch(store.head.height);
+  }
+
+  get head(): ChainHead {
+    return this.#store.head;
+  }
+
+  block(height: bigint): Promise<Block | undefined> {
+    return this.#store.block(height);
+  }
+
+  contract(contractId: string): SmartContract | undefined {
+    return new LedgerState(this.#store).contract(contractId);
+  }
+
+  placeOf(transactionId: string): TransactionPlace | undefined {
+    return new LedgerState(this.#store).placeOf(transactionId);
+  }
+
+  /** Identity that proposes the next block. */
+  get proposer(): string {
+    return new LedgerState(this.#store).proposer()?.proposer ?? this.#firstProposer;
+  }
+
+  /** Whether the chain lets this signer propose the next block: the identity and, from the first block on, the very key. */
+  mayPropose({ identity, publicKey }: Pick<Signer, "identity" | "publicKey">): boolean {
+    const named = new LedgerState(this.#store).proposer();
+    if (named === undefined) return identity === this.#firstProposer;
+    return named.proposer === identity && Buffer.compare(named.publicKeySha256, sha256(publicKey.spki)) === 0;
+  }
+
+  /**
+   * Forms, signs and stores one block of those candidates that the rules allow, or none where they allow none; answers where each went.
+   * @throws what the store throws; then `recover` says what became of them
+   */
+  propose(candidates: readonly SubmittedTransaction[], signer: Signer, now: Date): Promise<Placement[]> {
+    return this.#mutex.run("append", async () => {
+      if (this.#unsure) throw refusal(ErrorReason.LEDGER_UNAVAILABLE, "store");
+      const { head: previous } = this;
+      const wall = BigInt(now.getTime());
+      const timeUnixMs = wall > previous.timeUnixMs ? wall : previous.timeUnixMs;
+      const height = previous.height + 1n;
+      this.#assertTrusted(signer, timeUnixMs);
+      const state = new LedgerState(this.#store);
+      if (state.proposer() === undefined) state.setProposer(signer.identity, sha256(signer.publicKey.spki));
+      const transactions: Uint8Array[] = [];
+      const placements = candidates.map((candidate): Placement => {
+        const known = state.placeOf(candidate.id);
+        if (known !== undefined) return known;
+        const occasion = occasionOf(candidate, { networkId: this.networkId, timeUnixMs });
+        const rejection = applyTransaction(candidate.transaction, occasion, state);
+        if (rejection !== undefined) return { rejection };
+        const place = { height, index: transactions.length };
+        transactions.push(candidate.bytes);
+        state.setPlaceOf(candidate.id, place);
+        return place;
+      });
+      if (transactions.length > 0) {
+        const { networkId } = this;
+        const { block, head } = formBlock({ networkId, previous, transactions, timeUnixMs, proposer: signer });
+        await this.#append(block, head, state.changes);
+      }
+      return placements;
+    });
+  }
+
+  /**
+   * Verifies a block in full and stores it. Answers "behind" where blocks before it are missing here, "known" where it is held already.
+   * @throws BlockFault where it fails, or another block of that height is held (a fork)
+   */
+  accept(block: Block): Promise<"stored" | "known" | "behind"> {
+    return this.#mutex.run("append", async () => {
+      if (this.#unsure) throw refusal(ErrorReason.LEDGER_UNAVAILABLE, "store");
+      const height = claimedHeight(block, this.head.height + 1n);
+      if (height > this.head.height + 1n) return "behind";
+      if (height <= this.head.height) {
+        await this.#assertSame(block, height);
+        return "known";
+      }
+      const { networkId, trust, head } = this;
+      const before = { networkId, head, state: this.#store, firstProposer: this.#firstProposer, trust };
+      const verified = verifyBlock(block, before);
+      await this.#append(block, verified.head, verified.changes);
+      return "stored";
+    });
+  }
+
+  /** Opens the store anew after a failed write. Afterwards it is known what the chain holds. */
+  recover(): Promise<void> {
+    return this.#mutex.run("append", async () => {
+      if (!this.#unsure) return;
+      await this.#store.reopen();
+      this.#unsure = false;
+      this.height.advance(this.head.height);
+    });
+  }
+
+  /** A block under a certificate that has run out would be worth nothing to anybody else. */
+  #assertTrusted({ certificate: { certificates } }: Signer, timeUnixMs: bigint): void {
+    const [leaf = new Uint8Array(), ...intermediates] = certificates;
+    try {
+      this.trust.at(timeUnixMs).verify(leaf, intermediates);
+    } catch {
+      throw refusal(ErrorReason.LEDGER_UNAVAILABLE, "proposer certificate");
+    }
+  }
+
+  async #append(block: Block, head: ChainHead, changes: ReadonlyMap<string, Uint8Array>): Promise<void> {
+    try {
+      await this.#store.append(block, head, changes);
+    } catch (cause) {
+      this.#unsure = true;
+      throw cause;
+    }
+    this.height.advance(head.height);
+  }
+
+  async #assertSame(block: Block, height: bigint): Promise<void> {
+    const held = await this.block(height);
+    const [mine, theirs] = [held, block].map((one) => one?.header?.payload ?? new Uint8Array());
+    if (Buffer.compare(mine as Uint8Array, theirs as Uint8Array) !== 0) {
+      throw new BlockFault("fork", height, "another block of this height is held");
+    }
+  }
+}
+
+function claimedHeight(block: Block, expected: bigint): bigint {
+  const bytes = block.header?.payload ?? new Uint8Array();
+  try {
+    return headOf(decodeHeader(bytes), bytes).height;
+  } catch (cause) {
+    throw new BlockFault("header-encoding", expected, cause instanceof Error ? cause.message : "");
+  }
+}

@@ -1,0 +1,163 @@
+// Distribution of blocks to the DLT nodes (clauses 7.3.1 and 7.3.2): the proposer hands each block to every other node and collects signed
+// receipts. A block is final once the configured quorum holds it durably; the proposer, which stored it first, counts.
+import { setTimeout as pause } from "node:timers/promises";
+import type { Client } from "@connectrpc/connect";
+import type { SignedEnvelope } from "../../gen/x1410/v1/envelope_pb.ts";
+import { type Block, type BlockReceipt, BlockReceiptSchema } from "../../gen/x1410/v1/ledger_pb.ts";
+import type { LedgerService } from "../../gen/x1410/v1/ledger_service_pb.ts";
+import { verifyEnvelope } from "../envelope/verify.ts";
+import { blockHash } from "./block.ts";
+import type { Chain } from "./chain.ts";
+import type { ChainStore } from "./chain-store.ts";
+import { HeightWatch } from "./height-watch.ts";
+import type { LedgerTrust } from "./trust-at-time.ts";
+
+/** Another node of the network, as the network parameters name it. */
+export interface LedgerPeer {
+  readonly identity: string;
+  readonly ledger: Client<typeof LedgerService>;
+}
+
+export interface DistributionOptions {
+  readonly chain: Chain;
+  readonly store: ChainStore;
+  readonly peers: readonly LedgerPeer[];
+  /** Nodes that must hold a block, this one included. */
+  readonly quorum: number;
+  readonly trust: LedgerTrust;
+  /** For the answer to one block. Default 10 s. */
+  readonly timeoutMs?: number;
+  /** Between attempts at a node that fails, doubled up to 32 times this. Default 50 ms. */
+  readonly retryMs?: number;
+}
+
+const TIMEOUT_MS = 10_000;
+const RETRY_MS = 50;
+/** The proposer and a follower together. */
+const TWO_NODES = 2;
+
+export class Distribution {
+  /** Height up to which blocks are final, as far as this node knows. */
+  readonly final: HeightWatch;
+  readonly #options: DistributionOptions;
+  /** Height up to which this node has blocks of its own to hand on. */
+  readonly #proposed = new HeightWatch(0n);
+  readonly #held = new Map<string, bigint>();
+  readonly #ended = new AbortController();
+  #pumps: Promise<void>[] = [];
+
+  constructor(options: DistributionOptions) {
+    this.#options = options;
+    this.final = new HeightWatch(options.quorum <= 1 ? options.chain.head.height : 0n);
+  }
+
+  /** Begins to hand blocks on; what was not known to be final when the node last stopped is handed on again. */
+  async start(): Promise<void> {
+    const { peers, store, quorum, chain } = this.#options;
+    for (const { identity } of peers) this.#held.set(identity, await store.receivedUpTo(identity));
+    this.#pumps = peers.map((peer) => this.#pump(peer));
+    if (quorum > TWO_NODES) this.#pumps.push(this.#learnFinality());
+    this.#recount(chain.head.height);
+  }
+
+  /** This node has proposed and stored the block of this height. */
+  distribute(height: bigint): void {
+    this.#proposed.advance(height);
+    this.#recount(height);
+  }
+
+  /** This node has stored a block that another proposed: two nodes hold it, for the proposer stores before it hands on. */
+  stored(height: bigint): void {
+    if (this.#options.quorum <= TWO_NODES) this.final.advance(height);
+  }
+
+  /** Signed receipts of the other nodes for this block. */
+  receipts(height: bigint): Promise<SignedEnvelope[]> {
+    return this.#options.peers.length === 0 ? Promise.resolve([]) : this.#options.store.receipts(height);
+  }
+
+  async close(): Promise<void> {
+    this.#ended.abort();
+    await Promise.all(this.#pumps);
+  }
+
+  /** Hands blocks to one node in order, from where that node is. A node that is away costs the others nothing. */
+  async #pump(peer: LedgerPeer): Promise<void> {
+    const { retryMs = RETRY_MS } = this.#options;
+    const { signal } = this.#ended;
+    let next = (this.#held.get(peer.identity) ?? 0n) + 1n;
+    let wait = retryMs;
+    while (!signal.aborted) {
+      try {
+        await this.#proposed.beyond(next - 1n, signal);
+        next = await this.#hand(peer, next);
+        wait = retryMs;
+      } catch {
+        // Away, or it refuses: final needs a quorum, not this node. Its own status says why it refuses.
+        await pause(wait, undefined, { signal }).catch(() => undefined);
+        wait = Math.min(wait * 2, retryMs * 32);
+      }
+    }
+  }
+
+  /** Hands one block to a node; answers which it is to get next. @throws where no proper answer comes */
+  async #hand(peer: LedgerPeer, height: bigint): Promise<bigint> {
+    const { chain, store, timeoutMs = TIMEOUT_MS } = this.#options;
+    const block = await chain.block(height);
+    if (block === undefined) throw new RangeError(`no block ${height}`);
+    const options = { timeoutMs, signal: this.#ended.signal };
+    const { receipt, nextHeight } = await peer.ledger.distributeBlock({ block }, options);
+    if (receipt === undefined) {
+      // It needs earlier blocks first; only ever backwards, so that no answer can make this run in circles on the spot.
+      if (nextHeight < 1n || nextHeight >= height)
+        throw new RangeError(`${peer.identity} asks for block ${nextHeight}`);
+      return nextHeight;
+    }
+    this.#checkReceipt(receipt, peer, block, height);
+    await store.putReceipt(height, peer.identity, receipt);
+    if (height > (this.#held.get(peer.identity) ?? 0n)) this.#held.set(peer.identity, height);
+    this.#recount(chain.head.height);
+    return height + 1n;
+  }
+
+  #checkReceipt(envelope: SignedEnvelope, peer: LedgerPeer, block: Block, height: bigint): void {
+    const { message, signer } = verifyEnvelope(envelope, BlockReceiptSchema, this.#options.trust);
+    if (signer.identity !== peer.identity || !receiptIsFor(message, peer.identity, block, height)) {
+      throw new TypeError(`the receipt of ${peer.identity} is for something else`);
+    }
+  }
+
+  /** A chain that is held up to a height is held below it too. */
+  #recount(own: bigint): void {
+    const { quorum, chain } = this.#options;
+    const heights = [own, ...this.#held.values()].map((height) => (height < own ? height : own));
+    heights.sort((left, right) => Number(right - left));
+    const final = heights[quorum - 1];
+    if (final !== undefined && final <= chain.head.height) this.final.advance(final);
+  }
+
+  /** With a quorum beyond two nodes a follower learns from the others how far the quorum is. */
+  async #learnFinality(): Promise<void> {
+    const { chain, peers, timeoutMs = TIMEOUT_MS, retryMs = RETRY_MS } = this.#options;
+    const { signal } = this.#ended;
+    while (!signal.aborted) {
+      try {
+        await chain.height.beyond(this.final.height, signal);
+        if (this.#proposed.height < chain.head.height) {
+          const proposer = peers.find(({ identity }) => identity === chain.proposer);
+          const head = await proposer?.ledger.getHead({}, { timeoutMs, signal });
+          const known = head?.finalHeight ?? 0n;
+          this.final.advance(known < chain.head.height ? known : chain.head.height);
+        }
+      } catch {
+        // The proposer is away: what is final stays what it was.
+      }
+      await pause(retryMs, undefined, { signal }).catch(() => undefined);
+    }
+  }
+}
+
+function receiptIsFor(message: BlockReceipt, node: string, block: Block, height: bigint): boolean {
+  const hash = blockHash(block.header?.payload ?? new Uint8Array());
+  return message.node === node && message.height === height && Buffer.compare(message.blockHash, hash) === 0;
+}

@@ -1,0 +1,336 @@
+// The embedded signed-block ledger as a LedgerEngine. Group commit: what is submitted while a block is being written shares the next one, with
+// one signature and one synced write; a lone submission starts its block at once.
+import { setImmediate as nextTick } from "node:timers/promises";
+import { create } from "@bufbuild/protobuf";
+import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
+import {
+  Finality,
+  type RejectionReason,
+  type SmartContract,
+  TransactionOutcome,
+  type TransactionReceipt,
+  TransactionReceiptSchema,
+} from "../../gen/x1410/v1/ledger_pb.ts";
+import { reasonOf, refusal, subjectOf } from "../communications/refusal.ts";
+import type { Signer } from "../envelope/signer.ts";
+import { blockHash } from "./block.ts";
+import { openTransaction, type SubmittedTransaction } from "./block-verification.ts";
+import type { Chain, Placement } from "./chain.ts";
+import { committedOf } from "./committed.ts";
+import { cursorAfter, cursorOf } from "./cursor.ts";
+import type { Distribution } from "./distribution.ts";
+import type { Committed, Cursor, EngineInfo, LedgerEngine, LedgerHead } from "./engine.ts";
+import type { TransactionPlace } from "./ledger-state.ts";
+
+export interface EmbeddedEngineOptions {
+  readonly chain: Chain;
+  readonly distribution: Distribution;
+  /** This node's signers: of now, and the one before it where its key was changed. */
+  readonly signers: readonly Signer[];
+  readonly quorum: number;
+  readonly now: () => Date;
+  /** How long a submission waits for the quorum before its outcome counts as unknown. Default 10 s. */
+  readonly finalityTimeoutMs?: number;
+  /** Why this node takes no writes; undefined where it does. */
+  readonly stopped?: () => string | undefined;
+}
+
+interface Entry {
+  readonly candidate: SubmittedTransaction;
+  readonly placed: PromiseWithResolvers<Placement>;
+  /** Submissions that wait for it; withdrawn from the queue when the last one gives up. */
+  waiting: number;
+}
+
+const FINALITY_TIMEOUT_MS = 10_000;
+const MAX_BATCH = 1024;
+const MAX_TRANSACTION_BYTES = 65_536;
+const MAX_BLOCK_TRANSACTIONS = 4096;
+/** A block is one message between nodes and stays well below their limit for one. */
+const MAX_BLOCK_BYTES = 2 * 1024 * 1024;
+const MAX_QUEUED = 65_536;
+
+export class EmbeddedEngine implements LedgerEngine {
+  readonly info: EngineInfo;
+  readonly #options: EmbeddedEngineOptions;
+  readonly #closed = new AbortController();
+  /** By transaction id, in order of arrival. */
+  readonly #queue = new Map<string, Entry>();
+  /** Those in the block that is being written. */
+  readonly #writing = new Map<string, Entry>();
+  /** Submissions that wait for the quorum. */
+  readonly #waits = new Set<AbortController>();
+  #work: Promise<void> | undefined;
+
+  constructor(options: EmbeddedEngineOptions) {
+    this.#options = options;
+    this.info = {
+      engine: "x1410-signed-blocks",
+      networkId: options.chain.networkId,
+      faultModel: options.quorum > 1 ? "crash" : "none",
+      finality: "instant",
+      maxBatch: MAX_BATCH,
+      maxTransactionBytes: MAX_TRANSACTION_BYTES,
+    };
+  }
+
+  async submit(
+    envelopes: readonly Uint8Array[],
+    { wait = Finality.FINAL, signal }: { readonly wait?: Finality; readonly signal?: AbortSignal } = {},
+  ): Promise<TransactionReceipt[]> {
+    this.#assertProposing();
+    if (envelopes.length > MAX_BATCH || envelopes.some(({ length }) => length > MAX_TRANSACTION_BYTES)) {
+      throw refusal(ErrorReason.REQUEST_INVALID, "transactions");
+    }
+    if (signal?.aborted) throw refusal(ErrorReason.LEDGER_UNAVAILABLE, "aborted");
+    const { chain, now } = this.#options;
+    const time = BigInt(now().getTime());
+    const opened = envelopes.map((bytes) => openTransaction(bytes, time, chain.trust));
+    const entries = opened.map((one) => ("rejection" in one ? undefined : this.#enqueue(one)));
+    this.#work ??= this.#writeBlocks();
+    const placements = await this.#placements(opened, entries, signal);
+    if (wait === Finality.FINAL) await this.#becomeFinal(placements, signal);
+    return Promise.all(placements.map((placement, index) => this.#receipt(opened[index]?.id ?? "", placement)));
+  }
+
+  async get(transactionId: string): Promise<Committed | undefined> {
+    const place = this.#options.chain.placeOf(transactionId);
+    if (place === undefined) return undefined;
+    const committed = await this.#committed(place.height);
+    return committed(place.index);
+  }
+
+  async contract(contractId: string): Promise<SmartContract | undefined> {
+    return this.#options.chain.contract(contractId);
+  }
+
+  async *subscribe({
+    after,
+    signal,
+  }: {
+    readonly after?: Cursor;
+    readonly signal: AbortSignal;
+  }): AsyncGenerator<Committed, void, undefined> {
+    let { height, index } = cursorAfter(after);
+    const ends = AbortSignal.any([signal, this.#closed.signal]);
+    const { distribution } = this.#options;
+    for (;;) {
+      try {
+        await distribution.final.beyond(height - 1n, ends);
+      } catch {
+        return;
+      }
+      const committed = await this.#committed(height);
+      for (let one = committed(index); one !== undefined; one = committed(++index)) {
+        if (ends.aborted) return;
+        yield one;
+      }
+      height += 1n;
+      index = 0;
+    }
+  }
+
+  async head(): Promise<LedgerHead> {
+    const { chain, distribution } = this.#options;
+    const { height, hash, transactionCount } = chain.head;
+    const cursor = height === 0n ? "" : cursorOf({ height, index: transactionCount - 1 });
+    return { cursor, blockHash: hash, height, finalHeight: distribution.final.height };
+  }
+
+  /** Ends subscriptions, refuses what is still queued, and lets the block that is being written end. The database stays open. */
+  async close(): Promise<void> {
+    this.#closed.abort();
+    for (const { placed } of this.#queue.values()) placed.reject(refusal(ErrorReason.LEDGER_UNAVAILABLE, "closed"));
+    this.#queue.clear();
+    await this.#work;
+    for (const wait of this.#waits) wait.abort();
+  }
+
+  #assertProposing(): void {
+    const { chain, signers, stopped } = this.#options;
+    const why = this.#closed.signal.aborted ? "closed" : stopped?.();
+    if (why !== undefined) throw refusal(ErrorReason.LEDGER_UNAVAILABLE, why);
+    if (this.#signer() !== undefined) return;
+    const named = signers.some(({ identity }) => identity === chain.proposer);
+    throw named ? refusal(ErrorReason.LEDGER_UNAVAILABLE, "proposer key") : refusal(ErrorReason.NOT_PROPOSER);
+  }
+
+  #signer(): Signer | undefined {
+    return this.#options.signers.find((signer) => this.#options.chain.mayPropose(signer));
+  }
+
+  #enqueue(candidate: SubmittedTransaction): Entry {
+    const known = this.#writing.get(candidate.id) ?? this.#queue.get(candidate.id);
+    if (known !== undefined) {
+      known.waiting += 1;
+      return known;
+    }
+    if (this.#queue.size >= MAX_QUEUED) throw refusal(ErrorReason.LEDGER_UNAVAILABLE, "queue");
+    const entry: Entry = { candidate, placed: Promise.withResolvers(), waiting: 1 };
+    // Whoever waits handles a failure; one who gave up must not turn it into an unhandled rejection.
+    entry.placed.promise.catch(() => undefined);
+    this.#queue.set(candidate.id, entry);
+    return entry;
+  }
+
+  async #placements(
+    opened: readonly ({ readonly id: string } | { readonly rejection: RejectionReason })[],
+    entries: readonly (Entry | undefined)[],
+    signal: AbortSignal | undefined,
+  ): Promise<Placement[]> {
+    const all = Promise.all(
+      opened.map((one, index): Placement | Promise<Placement> => {
+        const entry = entries[index];
+        return entry?.placed.promise ?? (one as { readonly rejection: RejectionReason });
+      }),
+    );
+    if (signal === undefined) return all;
+    const aborted = Promise.withResolvers<never>();
+    const abort = (): void => aborted.reject(this.#giveUp(entries));
+    signal.addEventListener("abort", abort, { once: true });
+    try {
+      return await Promise.race([all, aborted.promise]);
+    } finally {
+      signal.removeEventListener("abort", abort);
+    }
+  }
+
+  /** Takes back what is still queued and nobody else waits for; where all of it could be taken back, nothing was recorded. */
+  #giveUp(entries: readonly (Entry | undefined)[]): Error {
+    let all = true;
+    for (const entry of entries) {
+      if (entry === undefined) continue;
+      entry.waiting -= 1;
+      const { id } = entry.candidate;
+      if (entry.waiting === 0 && this.#queue.get(id) === entry) this.#queue.delete(id);
+      else all = false;
+    }
+    return refusal(all ? ErrorReason.LEDGER_UNAVAILABLE : ErrorReason.OUTCOME_UNKNOWN, "aborted");
+  }
+
+  async #writeBlocks(): Promise<void> {
+    // One turn of the event loop: submissions that arrived together share the first block.
+    await nextTick();
+    while (this.#queue.size > 0) {
+      this.#take();
+      await this.#writeBlock([...this.#writing.values()]);
+      this.#writing.clear();
+    }
+    this.#work = undefined;
+  }
+
+  #take(): void {
+    let bytes = 0;
+    for (const [id, entry] of this.#queue) {
+      bytes += entry.candidate.bytes.length;
+      if (this.#writing.size > 0 && bytes > MAX_BLOCK_BYTES) return;
+      this.#queue.delete(id);
+      this.#writing.set(id, entry);
+      if (this.#writing.size >= MAX_BLOCK_TRANSACTIONS) return;
+    }
+  }
+
+  async #writeBlock(entries: readonly Entry[]): Promise<void> {
+    const { chain, distribution, now } = this.#options;
+    const refuse = (reason: ErrorReason, subject: string): void => {
+      for (const { placed } of entries) placed.reject(refusal(reason, subject));
+    };
+    try {
+      await chain.recover();
+      this.#assertProposing();
+    } catch {
+      return refuse(ErrorReason.LEDGER_UNAVAILABLE, "store");
+    }
+    const signer = this.#signer();
+    if (signer === undefined) return refuse(ErrorReason.NOT_PROPOSER, "");
+    try {
+      const candidates = entries.map(({ candidate }) => candidate);
+      const placements = await chain.propose(candidates, signer, now());
+      distribution.distribute(chain.head.height);
+      for (const [index, placement] of placements.entries()) entries[index]?.placed.resolve(placement);
+    } catch (cause) {
+      if (reasonOf(cause) === ErrorReason.LEDGER_UNAVAILABLE)
+        return refuse(ErrorReason.LEDGER_UNAVAILABLE, subjectOf(cause));
+      await this.#settleAfterFailure(entries, refuse);
+    }
+  }
+
+  /** The write failed, and only the store itself, opened anew, can tell whether the block is in it. */
+  async #settleAfterFailure(
+    entries: readonly Entry[],
+    refuse: (reason: ErrorReason, subject: string) => void,
+  ): Promise<void> {
+    const { chain, distribution } = this.#options;
+    try {
+      await chain.recover();
+      distribution.distribute(chain.head.height);
+      for (const { candidate, placed } of entries) {
+        const place = chain.placeOf(candidate.id);
+        if (place === undefined) placed.reject(refusal(ErrorReason.LEDGER_UNAVAILABLE, "store"));
+        else placed.resolve(place);
+      }
+    } catch {
+      refuse(ErrorReason.OUTCOME_UNKNOWN, "store");
+    }
+  }
+
+  async #becomeFinal(placements: readonly Placement[], signal: AbortSignal | undefined): Promise<void> {
+    const { distribution, finalityTimeoutMs = FINALITY_TIMEOUT_MS } = this.#options;
+    let height = 0n;
+    for (const placement of placements) {
+      if ("height" in placement && placement.height > height) height = placement.height;
+    }
+    if (height <= distribution.final.height) return;
+    const limit = new AbortController();
+    const giveUp = (): void => limit.abort();
+    const timer = setTimeout(giveUp, finalityTimeoutMs);
+    signal?.addEventListener("abort", giveUp, { once: true });
+    this.#waits.add(limit);
+    if (signal?.aborted) giveUp();
+    try {
+      await distribution.final.beyond(height - 1n, limit.signal);
+    } catch {
+      throw refusal(ErrorReason.OUTCOME_UNKNOWN, "quorum");
+    } finally {
+      this.#waits.delete(limit);
+      signal?.removeEventListener("abort", giveUp);
+      clearTimeout(timer);
+    }
+  }
+
+  async #receipt(transactionId: string, placement: Placement): Promise<TransactionReceipt> {
+    if ("rejection" in placement) {
+      const { rejection } = placement;
+      return create(TransactionReceiptSchema, { transactionId, outcome: TransactionOutcome.REJECTED, rejection });
+    }
+    const { chain } = this.#options;
+    const { head } = chain;
+    if (placement.height === head.height) return this.#accepted(transactionId, placement, head.hash);
+    const block = await chain.block(placement.height);
+    return this.#accepted(transactionId, placement, blockHash(block?.header?.payload ?? new Uint8Array()));
+  }
+
+  async #accepted(transactionId: string, place: TransactionPlace, hash: Uint8Array): Promise<TransactionReceipt> {
+    const { distribution } = this.#options;
+    const final = place.height <= distribution.final.height;
+    return create(TransactionReceiptSchema, {
+      transactionId,
+      outcome: TransactionOutcome.ACCEPTED,
+      blockHeight: place.height,
+      index: place.index,
+      blockHash: hash,
+      finality: final ? Finality.FINAL : Finality.INCLUDED,
+      distribution: await distribution.receipts(place.height),
+    });
+  }
+
+  /** Answers the transactions of one block with their evidence. */
+  async #committed(height: bigint): Promise<(index: number) => Committed | undefined> {
+    const { chain, distribution } = this.#options;
+    const block = await chain.block(height);
+    if (block === undefined) throw refusal(ErrorReason.INTERNAL_FAULT, `block ${height}`);
+    const receipts = await distribution.receipts(height);
+    const final = height <= distribution.final.height;
+    return committedOf(block, final ? Finality.FINAL : Finality.INCLUDED, receipts);
+  }
+}

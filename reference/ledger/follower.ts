@@ -1,0 +1,169 @@
+// How a node takes in blocks of others: full verification before it stores or serves anything, a signed receipt for what it holds, and a stop
+// where the proposer's chain contradicts its own (clause 6.1, S4).
+import { create } from "@bufbuild/protobuf";
+import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
+import { type Block, BlockHeaderSchema, BlockReceiptSchema } from "../../gen/x1410/v1/ledger_pb.ts";
+import { type DistributeBlockResponse, DistributeBlockResponseSchema } from "../../gen/x1410/v1/ledger_service_pb.ts";
+import { refusal } from "../communications/refusal.ts";
+import { payloadTypeOf, signMessage } from "../envelope/sign.ts";
+import { SKEW_MS } from "../envelope/signed-request.ts";
+import type { Signer } from "../envelope/signer.ts";
+import { verifySignature } from "../envelope/verify.ts";
+import { blockHash, decodeHeader } from "./block.ts";
+import { BlockFault } from "./block-verification.ts";
+import type { Chain } from "./chain.ts";
+import { LedgerStoreFault } from "./chain-store.ts";
+import type { Distribution, LedgerPeer } from "./distribution.ts";
+
+export interface FollowerOptions {
+  readonly chain: Chain;
+  readonly distribution: Distribution;
+  readonly peers: readonly LedgerPeer[];
+  readonly signer: Signer;
+  readonly now: () => Date;
+}
+
+/** Why a node accepts no more blocks. */
+export interface Stop {
+  readonly height: bigint;
+  readonly why: string;
+}
+
+/** A node that streams nothing for this long is as good as away. */
+const IDLE_MS = 5_000;
+
+export class Follower {
+  readonly #options: FollowerOptions;
+  readonly #ended = new AbortController();
+  #stop: Stop | undefined;
+  #catchingUp: Promise<void> | undefined;
+
+  constructor(options: FollowerOptions) {
+    this.#options = options;
+  }
+
+  /** Set where the node has seen a bad block or a fork: an operator compares the chains and restarts it. */
+  get stopped(): Stop | undefined {
+    return this.#stop;
+  }
+
+  /**
+   * Takes a block from another node and answers this node's receipt once the block is durable here; without one where earlier blocks are
+   * missing, which are then fetched.
+   * @throws ConnectError BLOCK_INVALID, LEDGER_UNAVAILABLE
+   */
+  async receive(block: Block, sender: string): Promise<DistributeBlockResponse> {
+    const { chain } = this.#options;
+    const result = await this.#accept(block, sender);
+    const nextHeight = chain.head.height + 1n;
+    if (result === "behind") {
+      void this.catchUp();
+      return create(DistributeBlockResponseSchema, { nextHeight });
+    }
+    return create(DistributeBlockResponseSchema, { receipt: this.#receiptFor(block), nextHeight });
+  }
+
+  /** Streams what other nodes hold beyond this one's head. Best effort: a node that is away or wrong leaves it to the next. */
+  catchUp(): Promise<void> {
+    this.#catchingUp ??= this.#catchUp().finally(() => {
+      this.#catchingUp = undefined;
+    });
+    return this.#catchingUp;
+  }
+
+  async close(): Promise<void> {
+    this.#ended.abort();
+    await this.#catchingUp;
+  }
+
+  async #catchUp(): Promise<void> {
+    const { chain, peers } = this.#options;
+    // The proposer first: nobody holds more than it does.
+    const order = [...peers].sort(
+      (left, right) => Number(right.identity === chain.proposer) - Number(left.identity === chain.proposer),
+    );
+    for (const peer of order) {
+      if (this.#stop !== undefined || this.#ended.signal.aborted) return;
+      const attempt = new AbortController();
+      const signal = AbortSignal.any([attempt.signal, this.#ended.signal]);
+      let idle = setTimeout(() => attempt.abort(), IDLE_MS);
+      try {
+        const fromHeight = chain.head.height + 1n;
+        for await (const { block } of peer.ledger.streamBlocks({ fromHeight }, { signal })) {
+          clearTimeout(idle);
+          if (block !== undefined) await this.#accept(block, peer.identity);
+          idle = setTimeout(() => attempt.abort(), IDLE_MS);
+        }
+      } catch {
+        // Away, behind this node, or refused by #accept, which has noted why.
+      } finally {
+        clearTimeout(idle);
+        attempt.abort();
+      }
+    }
+  }
+
+  async #accept(block: Block, sender: string): Promise<"stored" | "known" | "behind"> {
+    const { chain, distribution } = this.#options;
+    if (this.#stop !== undefined)
+      throw refusal(ErrorReason.LEDGER_UNAVAILABLE, `stopped at block ${this.#stop.height}`);
+    this.#assertNotAhead(block);
+    try {
+      await chain.recover();
+      const result = await chain.accept(block);
+      if (result === "stored") distribution.stored(chain.head.height);
+      return result;
+    } catch (cause) {
+      if (cause instanceof BlockFault) {
+        if (sender === chain.proposer || this.#bearsProposersSignature(block)) this.#halt(cause.height, cause.message);
+        throw refusal(ErrorReason.BLOCK_INVALID, `block ${cause.height}: ${cause.fault}`);
+      }
+      if (cause instanceof LedgerStoreFault) this.#halt(cause.height, cause.message);
+      throw refusal(ErrorReason.LEDGER_UNAVAILABLE, "store");
+    }
+  }
+
+  #halt(height: bigint, why: string): void {
+    this.#stop = { height, why };
+  }
+
+  /** One clock is wrong, this node's or the proposer's: no reason to stop, but none to store a time that all later blocks must exceed. */
+  #assertNotAhead(block: Block): void {
+    let timeUnixMs: bigint;
+    try {
+      ({ timeUnixMs } = decodeHeader(block.header?.payload ?? new Uint8Array()));
+    } catch {
+      return;
+    }
+    if (Number(timeUnixMs) > this.#options.now().getTime() + SKEW_MS) {
+      throw refusal(ErrorReason.LEDGER_UNAVAILABLE, "the block's time lies ahead");
+    }
+  }
+
+  /** Whether a bad block is evidence against the proposer, or only something that a node made up: that must not stop anybody. */
+  #bearsProposersSignature({ header }: Block): boolean {
+    const { chain } = this.#options;
+    if (header === undefined) return false;
+    try {
+      const { timeUnixMs } = decodeHeader(header.payload);
+      const signer = verifySignature(header, payloadTypeOf(BlockHeaderSchema), chain.trust.at(timeUnixMs));
+      return signer.identity === chain.proposer;
+    } catch {
+      return false;
+    }
+  }
+
+  #receiptFor(block: Block) {
+    const { chain, signer } = this.#options;
+    const bytes = block.header?.payload ?? new Uint8Array();
+    const { height } = decodeHeader(bytes);
+    const { networkId } = chain;
+    const receipt = create(BlockReceiptSchema, {
+      networkId,
+      node: signer.identity,
+      height,
+      blockHash: blockHash(bytes),
+    });
+    return signMessage(signer, BlockReceiptSchema, receipt);
+  }
+}

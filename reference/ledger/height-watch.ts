@@ -1,0 +1,45 @@
+// A height that only grows, and those who wait for it to grow.
+
+interface Waiter {
+  readonly above: bigint;
+  readonly resolve: () => void;
+}
+
+export class HeightWatch {
+  #height: bigint;
+  readonly #waiters = new Set<Waiter>();
+
+  constructor(height: bigint) {
+    this.#height = height;
+  }
+
+  get height(): bigint {
+    return this.#height;
+  }
+
+  /** Raises the height; a lower one changes nothing. */
+  advance(height: bigint): void {
+    if (height <= this.#height) return;
+    this.#height = height;
+    for (const waiter of this.#waiters) {
+      if (height > waiter.above) waiter.resolve();
+    }
+  }
+
+  /** Resolves once the height is above `height`. @throws the signal's reason where it aborts before */
+  async beyond(height: bigint, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    if (this.#height > height) return;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const waiter: Waiter = { above: height, resolve };
+    const aborted = (): void => reject(signal.reason);
+    this.#waiters.add(waiter);
+    signal.addEventListener("abort", aborted, { once: true });
+    try {
+      await promise;
+    } finally {
+      this.#waiters.delete(waiter);
+      signal.removeEventListener("abort", aborted);
+    }
+  }
+}

@@ -1,0 +1,154 @@
+// Ledger networks in a temporary directory, bound inside the process, for tests.
+import { randomBytes } from "node:crypto";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { create } from "@bufbuild/protobuf";
+import { Level } from "level";
+import { NetworkParametersSchema } from "../../gen/x1410/v1/ledger_pb.ts";
+import { bindDirect, directPeer } from "../communications/direct-binding.ts";
+import { type PkiFixture, pkiFixture } from "../communications/pki.fixture.ts";
+import { createSigner, type Signer } from "../envelope/signer.ts";
+import type { LedgerPeer } from "./distribution.ts";
+import type { RemoteNode } from "./remote-engine.ts";
+import { createLedgerNode, type LedgerNode, type LedgerNodeOptions } from "./server.ts";
+import type { LedgerTrust } from "./trust-at-time.ts";
+
+export const networkId = "test.net";
+
+export function signerOf({ privateKeyPem, chainPem }: { privateKeyPem: string; chainPem: string }): Signer {
+  return createSigner({ privateKeyPem, certificateChainPem: chainPem });
+}
+
+export const hexId = (): string => randomBytes(16).toString("hex");
+
+/** One node of a fixture: may be stopped and started again, on the same database. */
+export interface FixtureNode {
+  readonly name: string;
+  readonly identity: string;
+  readonly directory: string;
+  readonly signer: Signer;
+  readonly db: Level;
+  /** Undefined while it is down; calls to it then fail as they would on the network. */
+  readonly running: LedgerNode | undefined;
+  start(change?: Partial<LedgerNodeOptions>): Promise<LedgerNode>;
+  stop(): Promise<void>;
+}
+
+/** A PKI for the ledgers of one test file: making one takes longer than most tests. */
+export interface LedgerIdentities {
+  readonly trust: LedgerTrust;
+  /** The signer of this role and name, always the same. */
+  signer(role: "dssm" | "ledger" | "user", name: string): Signer;
+  remove(): void;
+}
+
+export function ledgerIdentities(): LedgerIdentities {
+  const fixture: PkiFixture = pkiFixture();
+  const signers = new Map<string, Signer>();
+  return {
+    trust: fixture.pki.verifier(),
+    signer(role, name) {
+      const known = signers.get(`${role} ${name}`) ?? signerOf(fixture.issue(role, name));
+      signers.set(`${role} ${name}`, known);
+      return known;
+    },
+    remove: fixture.remove,
+  };
+}
+
+export interface LedgerFixture {
+  readonly identities: LedgerIdentities;
+  readonly directory: string;
+  readonly nodes: readonly FixtureNode[];
+  readonly trust: LedgerTrust;
+  readonly management: Signer;
+  /** A client of a node, as `caller`. */
+  remote(node: FixtureNode, caller: string): RemoteNode;
+  close(): Promise<void>;
+}
+
+export interface LedgerFixtureOptions {
+  readonly identities: LedgerIdentities;
+  readonly count: number;
+  readonly quorum: number;
+  readonly now?: () => Date;
+}
+
+export function ledgerFixture(options: LedgerFixtureOptions): LedgerFixture {
+  const { identities, count, quorum, now = () => new Date() } = options;
+  const { trust } = identities;
+  const folder = mkdtempSync(join(tmpdir(), "x1410-ledger-"));
+  const remote = (node: FixtureNode, caller: string): RemoteNode => {
+    const options = { peer: directPeer(caller) };
+    return {
+      get ledger() {
+        return bindDirect(live(node).registrations[0], options);
+      },
+      get contracts() {
+        return bindDirect(live(node).registrations[1], options);
+      },
+    };
+  };
+  const nodes: FixtureNode[] = Array.from({ length: count }, (_, index) => {
+    const name = `n${index + 1}`;
+    const signer = identities.signer("ledger", name);
+    const directory = join(folder, name);
+    let db = new Level(directory);
+    let running: LedgerNode | undefined;
+    return {
+      name,
+      identity: signer.identity,
+      directory,
+      signer,
+      get db() {
+        return db;
+      },
+      get running() {
+        return running;
+      },
+      async start(change = {}) {
+        if (db.status === "closed") db = new Level(directory);
+        const others = nodes.filter((other) => other.name !== name);
+        const peers = others.map(
+          (other): LedgerPeer => ({
+            identity: other.identity,
+            get ledger() {
+              return remote(other, signer.identity).ledger;
+            },
+          }),
+        );
+        const parameters = () => create(NetworkParametersSchema, { networkId, quorum });
+        const proposer = nodes[0]?.identity ?? "";
+        const options = { db, signer, trust, networkId, proposer, peers, quorum, now, parameters, ...change };
+        const node = await createLedgerNode(options);
+        running = node;
+        await node.start();
+        return node;
+      },
+      async stop() {
+        const node = running;
+        running = undefined;
+        await node?.close();
+        await db.close();
+      },
+    };
+  });
+  return {
+    identities,
+    directory: folder,
+    nodes,
+    trust,
+    management: identities.signer("dssm", "m"),
+    remote,
+    async close() {
+      for (const node of nodes) await node.stop();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+function live({ running, name }: FixtureNode): LedgerNode {
+  if (running === undefined) throw new TypeError(`${name} is down`);
+  return running;
+}
