@@ -75,8 +75,9 @@ export class PolicyStorage {
   }
 
   /**
-   * Frees key and package, unless another live policy needs them. An object that is gone is free.
-   * @throws ConnectError PEER_UNAVAILABLE, ENTITY_NOT_REGISTERED
+   * Frees key and package, unless another live policy needs them. An object that is gone is free, as is one whose server has left the
+   * network.
+   * @throws ConnectError PEER_UNAVAILABLE
    */
   async free({ policyId, terms: { information } }: PolicyEntry): Promise<void> {
     const { keyAddress, packageAddress } = information;
@@ -152,7 +153,7 @@ async function unlessGone(call: Promise<void>): Promise<void> {
   try {
     await call;
   } catch (error) {
-    if (!isAbsent(error)) throw error;
+    if (!isAbsent(error) && reasonOf(error) !== ErrorReason.ENTITY_NOT_REGISTERED) throw error;
   }
 }
 
