@@ -89,7 +89,7 @@ type Registering = { requestId?: Uint8Array; managementIdentity?: string; reader
 export const register = (request: Registering = {}, owner = alice) =>
   storageAs(owner).registerPackage({ requestId: random(16), managementIdentity: dssm.identity, ...request });
 
-type StoreMessage = MessageInitShape<typeof StorePackageRequestSchema>;
+export type StoreMessage = MessageInitShape<typeof StorePackageRequestSchema>;
 type Opening = { size?: number; sha256?: Uint8Array; offset?: number };
 
 export function opening(
