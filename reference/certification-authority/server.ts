@@ -8,7 +8,7 @@ import { type RecurringTask, repeat } from "../store/recurring-task.ts";
 import { createCertificationAuthority } from "./certification-authority.ts";
 import { Enrolments } from "./enrolment.ts";
 
-const SWEEP_INTERVAL_MS = 10 * 60_000;
+const SWEEP_INTERVAL_MS = 60 * 60_000;
 
 export interface CertificationAuthorityServerDependencies {
   /** The server's one database; whoever opened it closes it. */

@@ -10,7 +10,7 @@ import { createDataStorage } from "./data-storage.ts";
 import { PackageFiles } from "./package-files.ts";
 import { PackageTable } from "./package-table.ts";
 
-const SWEEP_INTERVAL_MS = 10 * 60_000;
+const SWEEP_INTERVAL_MS = 60 * 60_000;
 
 export interface DataStorageServerDependencies {
   /** The server's one database; whoever opened it closes it. */

@@ -12,7 +12,7 @@ import { KeyTable } from "./key-table.ts";
 import { openKekFile } from "./key-wrapping.ts";
 import { createTokenVerification } from "./token-verification.ts";
 
-const SWEEP_INTERVAL_MS = 60_000;
+const SWEEP_INTERVAL_MS = 60 * 60_000;
 
 export interface KeyStorageServerDependencies {
   /** The server's one database; whoever opened it closes it. */
