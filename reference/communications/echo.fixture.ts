@@ -28,6 +28,7 @@ const method = (name: string, clientStreaming: boolean, serverStreaming: boolean
 });
 const field = (name: string, number: number, fieldType: FieldDescriptorProto_Type) => ({
   name,
+  jsonName: name,
   number,
   type: fieldType,
   label: FieldDescriptorProto_Label.OPTIONAL,

@@ -3,6 +3,7 @@ import { createSecureContext } from "node:tls";
 import type { DescMessage, DescMethod, MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError, type StreamResponse, type Transport, type UnaryResponse } from "@connectrpc/connect";
 import { Channel, ChannelCredentials, Metadata } from "@grpc/grpc-js";
+import { bulkCodecs } from "./bulk-codec.ts";
 import {
   type ChannelOptions,
   defaultMaxMessageBytes,
@@ -13,7 +14,6 @@ import {
 } from "./channel-options.ts";
 import { GrpcClientCall } from "./grpc-client-call.ts";
 import { metadataFromHeaders } from "./grpc-metadata.ts";
-import { noCodecs } from "./message-codec.ts";
 import { serverIdentityCheck } from "./server-identity.ts";
 import { secureContextOptions } from "./tls-credentials.ts";
 
@@ -24,7 +24,13 @@ export interface ClosableTransport extends Transport {
 
 /** Connects at the first call, again after a loss, and keeps the connection: a new one costs as much as twenty calls. */
 export function grpcTransport(options: ChannelOptions): ClosableTransport {
-  const { address, credentials, serverIdentity, maxMessageBytes = defaultMaxMessageBytes, codecs = noCodecs } = options;
+  const {
+    address,
+    credentials,
+    serverIdentity,
+    maxMessageBytes = defaultMaxMessageBytes,
+    codecs = bulkCodecs,
+  } = options;
   const channel = new Channel(
     address,
     ChannelCredentials.createFromSecureContext(createSecureContext(secureContextOptions(credentials)), {

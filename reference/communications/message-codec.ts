@@ -39,6 +39,11 @@ function genericCodec(schema: DescMessage): MessageCodec {
       const bytes = toBinary(schema, complete(schema, message));
       return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     },
-    decode: (bytes) => fromBinary(schema, bytes),
+    decode: (bytes) => fromBinary(schema, plainBytes(bytes)),
   };
+}
+
+/** The same bytes as what messages promise: fields cut out of a Buffer would be Buffers, whose `slice` shares memory. */
+export function plainBytes(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

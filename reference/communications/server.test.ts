@@ -229,7 +229,8 @@ describe("ends of calls", () => {
       },
     });
     expect((await failure(clientTo(server).say({}, { timeoutMs: 100 }))).code).toBe(Code.DeadlineExceeded);
-    expect(ConnectError.from(await ended.promise).code).toBe(Code.DeadlineExceeded);
+    // The server's own clock and the client's cancellation race.
+    expect([Code.DeadlineExceeded, Code.Canceled]).toContain(ConnectError.from(await ended.promise).code);
   });
 
   test("a cancelled stream ends the implementation", async () => {
@@ -262,18 +263,16 @@ describe("ends of calls", () => {
     let written = 0;
     const data = new Uint8Array(256 * 1024);
     const server = await start({
+      say: () => ({}),
       async *count() {
         for (; written < 400; written++) yield { data };
       },
     });
-    const iterator = clientTo(server).count({})[Symbol.asyncIterator]();
+    const client = clientTo(server);
+    const iterator = client.count({})[Symbol.asyncIterator]();
     await iterator.next();
-    // The writer runs as far as windows and buffers reach, and no further: wait until it stands still.
-    let before = -1;
-    while (before !== written) {
-      before = written;
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    }
+    // A writer that waited for nobody would be done before the first of these comes back.
+    for (let index = 0; index < 20; index++) await client.say({});
     expect(written).toBeLessThan(100);
     let rest = 1;
     while ((await iterator.next()).done !== true) rest++;

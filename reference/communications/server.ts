@@ -1,11 +1,12 @@
 // A server of a functional entity: TLS listener, gRPC, guards, health and reflection, started and stopped as one.
 import { AccessControl } from "./access-control.ts";
+import { bulkCodecs } from "./bulk-codec.ts";
 import { hostOnGrpc } from "./grpc-host.ts";
 import type { Guard } from "./guard.ts";
 import { health } from "./health.ts";
 import { defaultLimits, type Limits } from "./limits.ts";
 import { type Log, silentLog } from "./log.ts";
-import { type Codecs, noCodecs } from "./message-codec.ts";
+import type { Codecs } from "./message-codec.ts";
 import { reflection } from "./reflection.ts";
 import { requestValidation } from "./request-validation.ts";
 import type { Registration } from "./service.ts";
@@ -62,7 +63,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const grpc = hostOnGrpc({
     registrations,
     guards: standardGuards(options),
-    codecs: options.codecs ?? noCodecs,
+    codecs: options.codecs ?? bulkCodecs,
     connections: () => listener.connections,
     limits,
     log,

@@ -43,7 +43,11 @@ export class TlsListener {
     });
     this.#server.maxConnections = maxConnections;
     this.#server.on("secureConnection", (socket) => this.#accept(socket));
-    this.#server.on("tlsClientError", (error) => log.warn("handshake failed", { error: codeOf(error) }));
+    this.#server.on("tlsClientError", (error, socket) => {
+      log.warn("handshake failed", { error: codeOf(error) });
+      // Node reports a handshake that takes too long, and leaves it open.
+      socket.destroy();
+    });
   }
 
   /**

@@ -1,0 +1,236 @@
+import { X509Certificate } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { connect as connectTcp } from "node:net";
+import { join } from "node:path";
+import { type ConnectionOptions, connect, type TLSSocket } from "node:tls";
+import { Code, ConnectError, createClient } from "@connectrpc/connect";
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
+import { buildCertificate, randomSerialNumber } from "../../certs/certificate.ts";
+import { toPem } from "../../certs/der.ts";
+import { generateKeyPair, parsePrivateKey, privateKeyPem } from "../../certs/key-pair.ts";
+import { createPki, type IdentityMaterial } from "../../certs/pki.ts";
+import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
+import { EchoService } from "./echo.fixture.ts";
+import { grpcTransport } from "./grpc-transport.ts";
+import { type PkiFixture, pkiFixture } from "./pki.fixture.ts";
+import { reasonOf } from "./refusal.ts";
+import { type RunningServer, type ServerOptions, startServer } from "./server.ts";
+import { implement } from "./service.ts";
+import { credentialsOf, secureContextOptions, type TlsCredentials } from "./tls-credentials.ts";
+
+let fixture: PkiFixture;
+let kss: IdentityMaterial & { credentials: TlsCredentials };
+let alice: typeof kss;
+const open: { close(): unknown }[] = [];
+
+beforeAll(() => {
+  fixture = pkiFixture();
+  kss = fixture.issue("kss", "one");
+  alice = fixture.issue("user", "alice");
+});
+afterEach(async () => {
+  vi.useRealTimers();
+  for (const each of open.splice(0).reverse()) await each.close();
+});
+afterAll(() => fixture.remove());
+
+async function start(options: Partial<ServerOptions> = {}): Promise<RunningServer> {
+  const registrations = [implement(EchoService, { say: ({ text }) => ({ text }) })];
+  const server = await startServer({ name: "test", credentials: kss.credentials, registrations, ...options });
+  open.push({ close: () => server.close(0) });
+  return server;
+}
+
+function clientTo(server: RunningServer, credentials: TlsCredentials) {
+  const transport = grpcTransport({ address: server.address, credentials, serverIdentity: kss.identity });
+  open.push(transport);
+  return createClient(EchoService, transport);
+}
+
+async function refused(call: Promise<unknown>): Promise<[Code, ErrorReason]> {
+  try {
+    await call;
+  } catch (cause) {
+    return [ConnectError.from(cause).code, reasonOf(cause)];
+  }
+  throw new Error("the call succeeded");
+}
+
+/** Speaks TLS only. "open" once the server has answered on HTTP/2; under TLS 1.3 a refusal comes after the client's handshake is done. */
+function probe(server: RunningServer, options: ConnectionOptions): Promise<{ outcome: string; socket: TLSSocket }> {
+  return new Promise((resolve) => {
+    const socket = connect({
+      host: server.host,
+      port: server.port,
+      ALPNProtocols: ["h2"],
+      checkServerIdentity: () => undefined,
+      ...options,
+    });
+    open.push({ close: () => socket.destroy() });
+    const end = (outcome: string) => resolve({ outcome, socket });
+    socket.once("secureConnect", () => socket.write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0", "latin1"));
+    socket.once("data", () => end("open"));
+    socket.once("error", (error: NodeJS.ErrnoException) => end(error.code ?? error.message));
+    socket.once("close", () => end("closed"));
+  });
+}
+
+/** A certificate of this PKI that the authority itself would refuse to issue. */
+function forge(
+  names: readonly string[],
+  commonName: string,
+  extendedKeyUsage: "clientAuth" | "serverAuth" = "clientAuth",
+) {
+  const { privateKey, publicKey } = generateKeyPair();
+  const issuer = fixture.pki.intermediate;
+  const issuerKey = parsePrivateKey(readFileSync(join(issuer.directory, "key.pem"), "utf8"));
+  const der = buildCertificate({
+    serialNumber: randomSerialNumber(),
+    subject: { commonName },
+    issuer: { certificate: issuer.certificate.der, privateKey: issuerKey },
+    publicKey,
+    notBefore: new Date(Date.now() - 60_000),
+    notAfter: new Date(Date.now() + 600_000),
+    basicConstraints: { ca: false },
+    keyUsage: ["digitalSignature"],
+    extendedKeyUsage: [extendedKeyUsage],
+    subjectAltNames: names.map((value) => ({ type: "uri", value })),
+  });
+  return {
+    ...alice.credentials,
+    privateKey: privateKeyPem(privateKey),
+    certificateChain: toPem("CERTIFICATE", der) + issuer.pem,
+  };
+}
+
+describe("the handshake", () => {
+  test("lets a certificate of the PKI in, over TLS 1.3 and h2", async () => {
+    const server = await start();
+    const { outcome, socket } = await probe(server, secureContextOptions(alice.credentials));
+    expect([outcome, socket.getProtocol(), socket.alpnProtocol]).toEqual(["open", "TLSv1.3", "h2"]);
+  });
+
+  test("refuses whoever has no certificate", async () => {
+    const server = await start();
+    const { authorities } = alice.credentials;
+    const { outcome } = await probe(server, secureContextOptions({ authorities }));
+    expect(outcome).toBe("ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED");
+  });
+
+  test("refuses an authority of the same name", async () => {
+    const rogue = createPki(join(fixture.directory, "rogue"));
+    const material = rogue.issueIdentity({ role: "user", identity: alice.identity });
+    const server = await start();
+    const { outcome } = await probe(server, {
+      ...secureContextOptions(credentialsOf(material)),
+      ca: kss.caPem,
+      crl: [],
+    });
+    expect(outcome).toBe("closed");
+  });
+
+  test("refuses a server's usage where a client's is needed", async () => {
+    const server = await start();
+    const { outcome } = await probe(server, secureContextOptions(forge([alice.identity], "alice", "serverAuth")));
+    expect(outcome).toBe("closed");
+  });
+
+  test("refuses TLS 1.2 unless it is allowed", async () => {
+    const old = { ...secureContextOptions(alice.credentials), minVersion: "TLSv1.2", maxVersion: "TLSv1.2" } as const;
+    expect((await probe(await start(), old)).outcome).toBe("ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION");
+    const lenient = await start({ credentials: { ...kss.credentials, minVersion: "TLSv1.2" } });
+    expect((await probe(lenient, old)).outcome).toBe("open");
+  });
+
+  test("refuses a revoked certificate, also after a reload, and a list that is missing", async () => {
+    const bob = fixture.issue("user", "bob");
+    const server = await start();
+    expect((await probe(server, secureContextOptions(bob.credentials))).outcome).toBe("open");
+    fixture.pki.intermediate.revoke(bob.serialNumber);
+    server.reload({ ...kss.credentials, revocationLists: [fixture.pki.crlPem] });
+    expect((await probe(server, secureContextOptions(bob.credentials))).outcome).toBe("closed");
+    expect((await probe(server, secureContextOptions(alice.credentials))).outcome).toBe("open");
+    // Versions came along with the reload.
+    const old = { ...secureContextOptions(alice.credentials), minVersion: "TLSv1.2", maxVersion: "TLSv1.2" } as const;
+    expect((await probe(server, old)).outcome).toBe("ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION");
+    server.reload({ ...kss.credentials, revocationLists: [fixture.pki.root.crlPem] });
+    expect((await probe(server, secureContextOptions(alice.credentials))).outcome).toBe("closed");
+  });
+
+  test("resumes no session", async () => {
+    const server = await start();
+    const options = secureContextOptions(alice.credentials);
+    const { socket } = await probe(server, options);
+    const session = await new Promise<Buffer | undefined>((resolve) => {
+      socket.once("session", resolve);
+      socket.once("close", () => resolve(socket.getSession()));
+      socket.end();
+    });
+    const again = await probe(server, { ...options, ...(session === undefined ? {} : { session }) });
+    expect([again.outcome, again.socket.isSessionReused()]).toEqual(["open", false]);
+  });
+
+  test("ends after its time", async () => {
+    const server = await start({ limits: { handshakeTimeoutMs: 50 } });
+    const socket = connectTcp(server.port, server.host).resume();
+    await new Promise((resolve) => socket.once("close", resolve));
+  });
+
+  test("an unusable reload changes nothing", async () => {
+    const server = await start();
+    expect(() => server.reload({ ...kss.credentials, revocationLists: ["nonsense"] })).toThrow();
+    expect(() => server.reload({ ...kss.credentials, certificateChain: alice.chainPem })).toThrow();
+    await clientTo(server, alice.credentials).say({});
+  });
+});
+
+describe("each call", () => {
+  test("on an open connection after revocation is refused", async () => {
+    const carol = fixture.issue("user", "carol");
+    const server = await start();
+    const client = clientTo(server, carol.credentials);
+    await client.say({});
+    fixture.pki.intermediate.revoke(carol.serialNumber);
+    server.reload({ ...kss.credentials, revocationLists: [fixture.pki.crlPem] });
+    expect(await refused(client.say({}))).toEqual([Code.Unauthenticated, ErrorReason.CERTIFICATE_REVOKED]);
+  });
+
+  test("on an open connection after expiry is refused", async () => {
+    const server = await start();
+    const client = clientTo(server, alice.credentials);
+    await client.say({});
+    const expiry = new Date(new X509Certificate(alice.certificatePem).validTo);
+    vi.useFakeTimers({ toFake: ["Date"], now: expiry.getTime() + 1 });
+    expect(await refused(client.say({}))).toEqual([Code.Unauthenticated, ErrorReason.CERTIFICATE_EXPIRED]);
+  });
+
+  test("under a revocation list that has gone out of date is refused", async () => {
+    const server = await start();
+    const client = clientTo(server, alice.credentials);
+    await client.say({});
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 8 * 24 * 60 * 60 * 1000 });
+    expect(await refused(client.say({}))).toEqual([Code.Unauthenticated, ErrorReason.CERTIFICATE_REVOKED]);
+  });
+
+  test.each([
+    ["no URI, an identity in the common name", [], "urn:x1410:user:alice"],
+    ["two URIs", ["urn:x1410:user:alice", "urn:x1410:user:mallory"], "alice"],
+    ["a URI that is no identity", ["https://example.com/alice"], "alice"],
+  ])("with %s is refused", async (_case, names, commonName) => {
+    const server = await start();
+    const client = clientTo(server, forge(names, commonName));
+    expect(await refused(client.say({}))).toEqual([Code.PermissionDenied, ErrorReason.IDENTITY_INVALID]);
+  });
+});
+
+test("an enrolment port takes clients without certificate, whose peer is nobody", async () => {
+  const server = await start({ clients: "anonymous" });
+  const { authorities } = alice.credentials;
+  const transport = grpcTransport({
+    address: server.address,
+    credentials: { authorities },
+    serverIdentity: kss.identity,
+  });
+  open.push(transport);
+  expect((await createClient(EchoService, transport).say({ text: "hi" })).text).toBe("hi");
+});
