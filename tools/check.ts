@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { staleFiles } from "./generate.ts";
 import { lastRelease } from "./release-protocol.ts";
 import { type Check, conclude, failure, type Outcome, PASSED, report } from "./tally.ts";
-import { run } from "./toolchain.ts";
+import { projectEnvironment, run } from "./toolchain.ts";
 import { VALIDATE_MODULE, writeValidateProto } from "./validate-proto.ts";
 
 /** A command that passes by its exit code. */
@@ -56,7 +56,7 @@ const unitTests: Check = {
     try {
       const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${file}`];
       const { code, output } = await run("vitest", ["run", "--silent=passed-only", ...reporters], {
-        env: { ...process.env, NO_COLOR: "1", FORCE_COLOR: "0" },
+        env: { ...projectEnvironment(), NO_COLOR: "1", FORCE_COLOR: "0" },
       });
       return vitestOutcome(JSON.parse(readFileSync(file, "utf8")) as VitestReport, code, output);
     } finally {

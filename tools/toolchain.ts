@@ -15,22 +15,26 @@ export interface RunResult {
 
 export interface RunOptions {
   readonly cwd?: string;
+  /** The whole environment, PATH included; unless told, that of this process with the project's tools first in PATH. */
   readonly env?: NodeJS.ProcessEnv;
   /** Milliseconds until the command is killed; 10 minutes unless told. */
   readonly timeoutMs?: number;
 }
 
+export function projectEnvironment(): NodeJS.ProcessEnv {
+  const path = [join(ROOT, "node_modules/.bin"), process.env["PATH"] ?? ""].join(delimiter);
+  return { ...process.env, PATH: path };
+}
+
 /** Runs a command to its end with no input. A command that fails is a result, not an exception; one that cannot start has code 127. */
 export function run(command: string, args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
-  const env = options.env ?? process.env;
-  const path = [join(ROOT, "node_modules/.bin"), env["PATH"] ?? ""].join(delimiter);
   return new Promise((resolve) => {
     const child = execFile(
       command,
       args,
       {
         cwd: options.cwd ?? ROOT,
-        env: { ...env, PATH: path },
+        env: options.env ?? projectEnvironment(),
         maxBuffer: 256 << 20,
         timeout: options.timeoutMs ?? 600_000,
         killSignal: "SIGKILL",
