@@ -1,7 +1,7 @@
-// Submission to publication (F3.5 to F3.9, A1.5 to A1.9): the way through, and every reason against it.
-import { equals, fromBinary } from "@bufbuild/protobuf";
+// Submission and the provider's own view of its policies (F3.5 to F3.9, A1.5 to A1.9): the way through, and every reason against it.
+// Submission (F3.5 to F3.9, A1.5 to A1.9) and the provider's own view: the way through, and every reason against it.
+import { equals } from "@bufbuild/protobuf";
 import { timestampDate, timestampFromMs } from "@bufbuild/protobuf/wkt";
-import { Code, ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { PolicyState } from "../../gen/x1410/v1/data_sharing_pb.ts";
 import {
@@ -9,10 +9,7 @@ import {
   SubmitPolicyResponseSchema,
   type WatchNotificationsResponse,
 } from "../../gen/x1410/v1/data_sharing_policy_pb.ts";
-import { SignedEnvelopeSchema } from "../../gen/x1410/v1/envelope_pb.ts";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
-import { TransactionSchema } from "../../gen/x1410/v1/ledger_pb.ts";
-import { subjectOf } from "../communications/refusal.ts";
 import { newContext } from "../envelope/sign.ts";
 import { checkOpening } from "../ledger/commitment.ts";
 import { hexId, PolicyRig, refused, type User } from "./policy-management.fixture.ts";
@@ -36,7 +33,6 @@ beforeEach(() => {
 });
 
 const submit = (user: User, submission = {}) => rig.policy(user).submitPolicy({ submission }, user.inSession);
-const confirm = (user: User, policyId: string) => rig.policy(user).confirmStorage({ policyId }, user.inSession);
 
 async function notifications(user: User, count: number, afterPosition = 0n): Promise<WatchNotificationsResponse[]> {
   const seen: WatchNotificationsResponse[] = [];
@@ -244,120 +240,6 @@ describe("SubmitPolicy", () => {
   });
 });
 
-describe("ConfirmStorage", () => {
-  test("refuses while something is missing and names it, then records and publishes once", async () => {
-    const offer = rig.offer(alice, "empty");
-    await submit(alice, rig.submission(alice, offer));
-    const blocks = rig.ledger.submitted.length;
-    expect(subjectOf(await refused(ErrorReason.STORAGE_INCOMPLETE, confirm(alice, offer.policyId)))).toBe(
-      "key, package",
-    );
-    rig.object(offer.keyId).stored = true;
-    expect(subjectOf(await refused(ErrorReason.STORAGE_INCOMPLETE, confirm(alice, offer.policyId)))).toBe("package");
-    const { policy: waiting } = await rig.policy(alice).getPolicy({ policyId: offer.policyId }, alice.inSession);
-    expect(waiting?.pending).toEqual([PendingStorage.PACKAGE]);
-    expect(rig.ledger.submitted).toHaveLength(blocks);
-    rig.object(offer.packageId).stored = true;
-    const { policy } = await confirm(alice, offer.policyId);
-    expect(policy?.state).toBe(PolicyState.PUBLISHED);
-    const again = await confirm(alice, offer.policyId);
-    expect(again.policy?.receipt?.transactionId).toBe(policy?.receipt?.transactionId);
-    expect(rig.ledger.submitted).toHaveLength(blocks + 1);
-  });
-
-  test("twice at once, makes one block and one notification", async () => {
-    const dora = await rig.user("dora");
-    const offer = rig.offer(dora, "empty");
-    await submit(dora, rig.submission(dora, offer));
-    rig.object(offer.keyId).stored = true;
-    rig.object(offer.packageId).stored = true;
-    const blocks = rig.ledger.submitted.length;
-    const [one, other] = await Promise.all([confirm(dora, offer.policyId), confirm(dora, offer.policyId)]);
-    expect(one.policy?.receipt?.transactionId).toBe(other.policy?.receipt?.transactionId);
-    expect(rig.ledger.submitted).toHaveLength(blocks + 1);
-    const later = rig.offer(dora);
-    await submit(dora, rig.submission(dora, later));
-    expect((await notifications(dora, 2)).map(({ notification }) => notification?.policyId)).toEqual([
-      offer.policyId,
-      later.policyId,
-    ]);
-  });
-
-  test("counts a registration that is gone as missing, and a stored ciphertext that differs as a mismatch", async () => {
-    const offer = rig.offer(alice, "empty");
-    await submit(alice, rig.submission(alice, offer, { accessPermission: undefined }));
-    const key = rig.object(offer.keyId);
-    rig.storage.objects.delete(offer.keyId);
-    expect(subjectOf(await refused(ErrorReason.STORAGE_INCOMPLETE, confirm(alice, offer.policyId)))).toBe("key");
-    rig.storage.objects.set(offer.keyId, { ...key, stored: true });
-    const ciphertext = rig.object(offer.packageId);
-    rig.storage.objects.set(offer.packageId, { ...ciphertext, stored: true, sha256: new Uint8Array(32) });
-    await refused(ErrorReason.STORAGE_MISMATCH, confirm(alice, offer.policyId));
-    rig.storage.objects.set(offer.packageId, { ...ciphertext, stored: true });
-    expect((await confirm(alice, offer.policyId)).policy?.state).toBe(PolicyState.PUBLISHED);
-  });
-
-  test("shows another provider's policy as absent", async () => {
-    const offer = rig.offer(alice, "empty");
-    await submit(alice, rig.submission(alice, offer));
-    await refused(ErrorReason.POLICY_NOT_FOUND, confirm(bob, offer.policyId));
-    await refused(ErrorReason.POLICY_NOT_FOUND, confirm(alice, hexId()));
-    await refused(ErrorReason.SESSION_REQUIRED, rig.policy(alice).confirmStorage({ policyId: offer.policyId }));
-  });
-
-  test.each([
-    ["unavailable", ErrorReason.LEDGER_UNAVAILABLE],
-    ["lost", ErrorReason.OUTCOME_UNKNOWN],
-  ] as const)(
-    "with the ledger's answer %s, nothing is published, and a retry submits the identical bytes",
-    async (failure, reason) => {
-      const offer = rig.offer(alice, "empty");
-      await submit(alice, rig.submission(alice, offer));
-      rig.object(offer.keyId).stored = true;
-      rig.object(offer.packageId).stored = true;
-      rig.ledger.failures.push(failure);
-      await refused(reason, confirm(alice, offer.policyId));
-      const { policy: waiting } = await rig.policy(alice).getPolicy({ policyId: offer.policyId }, alice.inSession);
-      expect(waiting?.state).toBe(PolicyState.STORED);
-      expect((await confirm(alice, offer.policyId)).policy?.state).toBe(PolicyState.PUBLISHED);
-      const [before, last] = rig.ledger.submitted.slice(-2).map((envelope) => Buffer.from(envelope));
-      expect(before && last?.equals(before)).toBe(true);
-      const mine = rig.ledger.transactions.filter(
-        ({ action }) => action.case === "createContract" && action.value.contractId === offer.policyId,
-      );
-      expect(mine).toHaveLength(1);
-    },
-  );
-
-  test("forgets a policy that the ledger refuses and frees its objects", async () => {
-    const offer = rig.offer(alice, "empty");
-    await submit(alice, rig.submission(alice, offer));
-    rig.object(offer.keyId).stored = true;
-    rig.object(offer.packageId).stored = true;
-    const foreign = rig.ledger.transactions.find(({ action }) => action.case === "createContract");
-    if (foreign?.action.case !== "createContract") throw new TypeError("no contract on the ledger");
-    const { contractId } = foreign.action.value;
-    foreign.action.value.contractId = offer.policyId;
-    const error = await refused(ErrorReason.TRANSACTION_REJECTED, confirm(alice, offer.policyId));
-    foreign.action.value.contractId = contractId;
-    expect(subjectOf(error)).toBe("DUPLICATE_ID");
-    expect(rig.object(offer.keyId).inUse || rig.object(offer.packageId).inUse).toBe(false);
-    await refused(ErrorReason.POLICY_NOT_FOUND, confirm(alice, offer.policyId));
-  });
-
-  test("signs a transaction anew that waited longer than the management's certificate lived", async () => {
-    const offer = rig.offer(alice, "empty");
-    await submit(alice, rig.submission(alice, offer));
-    rig.object(offer.keyId).stored = true;
-    rig.object(offer.packageId).stored = true;
-    rig.renewCertificate();
-    expect((await confirm(alice, offer.policyId)).policy?.state).toBe(PolicyState.PUBLISHED);
-    const envelope = fromBinary(SignedEnvelopeSchema, rig.ledger.submitted.at(-1) ?? new Uint8Array());
-    expect(envelope.signatures[0]?.certificate).toEqual(rig.signer.certificate);
-    expect(fromBinary(TransactionSchema, envelope.payload).action.case).toBe("createContract");
-  });
-});
-
 describe("a provider's own policies", () => {
   test("are listed in the order of submission, page by page, without evidence", async () => {
     const erin = await rig.user("erin");
@@ -395,72 +277,5 @@ describe("a provider's own policies", () => {
     expect(contract?.accessPermission?.accessTimes).toBe(3);
     expect(contract?.information.keyId).toBe(offer.keyId);
     expect(await rig.components.policy.contracts.get(hexId())).toBeUndefined();
-  });
-});
-
-describe("WatchNotifications", () => {
-  test("begins with the position, resumes after one, and follows", async () => {
-    const fred = await rig.user("fred");
-    const stop = new AbortController();
-    const stream = rig
-      .policy(fred)
-      .watchNotifications({}, { ...fred.inSession, signal: stop.signal })
-      [Symbol.asyncIterator]();
-    const standing = await stream.next();
-    expect(standing.value).toMatchObject({ position: 0n });
-    expect(standing.value?.notification).toBeUndefined();
-    const next = stream.next();
-    const offer = rig.offer(fred);
-    await submit(fred, rig.submission(fred, offer));
-    expect((await next).value).toMatchObject({ position: 1n, notification: { policyId: offer.policyId } });
-    const later = rig.offer(fred);
-    await submit(fred, rig.submission(fred, later));
-    const [resumed] = await notifications(fred, 1, 1n);
-    expect(resumed).toMatchObject({ position: 2n, notification: { policyId: later.policyId } });
-    stop.abort();
-    await expect(stream.next().then(() => stream.next())).rejects.toSatisfy(
-      (error) => ConnectError.from(error).code === Code.Canceled,
-    );
-  });
-
-  test("shows a provider only its own", async () => {
-    const gina = await rig.user("gina");
-    await submit(alice, rig.submission(alice, rig.offer(alice)));
-    const offer = rig.offer(gina);
-    await submit(gina, rig.submission(gina, offer));
-    expect((await notifications(gina, 1)).map(({ notification }) => notification?.policyId)).toEqual([offer.policyId]);
-  });
-
-  test("needs a session, refuses positions that it cannot resume after, and a flood of streams", async () => {
-    const hugo = await rig.user("hugo");
-    const open = (options = hugo.inSession as object, afterPosition = 0n) =>
-      rig.policy(hugo).watchNotifications({ afterPosition }, options)[Symbol.asyncIterator]();
-    await refused(ErrorReason.SESSION_REQUIRED, open({}).next());
-    await refused(ErrorReason.SESSION_INVALID, open(bob.inSession).next());
-    await refused(ErrorReason.POSITION_EXPIRED, open(hugo.inSession, 7n).next());
-    const stops = Array.from({ length: 16 }, () => new AbortController());
-    const streams = stops.map(({ signal }) => open({ ...hugo.inSession, signal }));
-    await Promise.all(streams.map((stream) => stream.next()));
-    await refused(ErrorReason.SUBSCRIPTION_LIMIT, open().next());
-    stops.pop()?.abort();
-    const last = new AbortController();
-    expect((await open({ ...hugo.inSession, signal: last.signal }).next()).done).toBe(false);
-    for (const stop of [...stops, last]) stop.abort();
-  });
-
-  test("tells nothing more once the account is gone", async () => {
-    const ivan = await rig.user("ivan");
-    const stream = rig.policy(ivan).watchNotifications({}, ivan.inSession)[Symbol.asyncIterator]();
-    await stream.next();
-    const offer = rig.offer(ivan, "empty");
-    await submit(ivan, rig.submission(ivan, offer));
-    rig.object(offer.keyId).stored = true;
-    rig.object(offer.packageId).stored = true;
-    rig.ledger.failures.push("lost");
-    await refused(ErrorReason.OUTCOME_UNKNOWN, confirm(ivan, offer.policyId));
-    await rig.as(ivan, rig.components.accounts).deleteAccount({ identity: ivan.identity });
-    const next = stream.next();
-    await rig.components.policy.reconcile();
-    await refused(ErrorReason.SESSION_INVALID, next);
   });
 });
