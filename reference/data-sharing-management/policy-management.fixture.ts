@@ -124,6 +124,27 @@ export class PolicyRig {
     this.components = this.#components();
   }
 
+  /**
+   * The process dies at its write of this number, from 1: before it is on disk, or just after. Nothing gets to disk from then on, until
+   * `revive` starts a new process. Answers the writes seen.
+   */
+  dieAt(write: number, durable: boolean): { writes: number } {
+    const seen = { writes: 0 };
+    const batch = this.#db.batch.bind(this.#db) as (...given: unknown[]) => Promise<void>;
+    const dying = async (...given: unknown[]) => {
+      seen.writes++;
+      if (seen.writes < write || (seen.writes === write && durable)) await batch(...given);
+      if (seen.writes >= write) throw new Error("the process is gone");
+    };
+    Object.assign(this.#db, { batch: dying });
+    return seen;
+  }
+
+  revive(): void {
+    Reflect.deleteProperty(this.#db, "batch");
+    this.restart();
+  }
+
   /** The management gets a new certificate for a new key, which takes a restart. */
   renewCertificate(): void {
     this.signer = signerOf(this.#fixture.issue("dssm", "one"));

@@ -1,5 +1,4 @@
 // Confirmation that all is stored, and what follows from it (F3.7 to F3.9, A1.7 to A1.9).
-// Confirmation that all is stored, and what follows from it (F3.7 to F3.9, A1.7 to A1.9).
 import { fromBinary } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { PolicyState } from "../../gen/x1410/v1/data_sharing_pb.ts";
