@@ -40,6 +40,8 @@ export interface LedgerIdentities {
   readonly trust: LedgerTrust;
   /** The signer of this role and name, always the same. */
   signer(role: "dssm" | "ledger" | "user", name: string): Signer;
+  /** Another signer of the same identity, with a key and certificate of its own. */
+  renewed(role: "dssm" | "ledger" | "user", name: string): Signer;
   remove(): void;
 }
 
@@ -53,6 +55,7 @@ export function ledgerIdentities(): LedgerIdentities {
       signers.set(`${role} ${name}`, known);
       return known;
     },
+    renewed: (role, name) => signerOf(fixture.issue(role, name)),
     remove: fixture.remove,
   };
 }
