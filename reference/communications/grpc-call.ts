@@ -44,7 +44,8 @@ export class GrpcCall extends ServerInterceptingCall implements Incoming, CallSo
   #context: CallContext | undefined;
   #request: Message | undefined;
   #requests: RequestStream | undefined;
-  #bodyTimer: NodeJS.Timeout | undefined;
+  /** When the call began to wait for its one request message; 0 while it does not. */
+  #waitingSince = 0;
   #headerSent = false;
   #finished = false;
   #unwrittenBytes = 0;
@@ -120,7 +121,7 @@ export class GrpcCall extends ServerInterceptingCall implements Incoming, CallSo
   }
 
   onReceiveHalfClose(): void {
-    clearTimeout(this.#bodyTimer);
+    this.#waitingSince = 0;
     const [request, context] = [this.#request, this.#context];
     if (this.#finished || context === undefined) return;
     const { method, invoke } = this.#hosted;
@@ -158,6 +159,12 @@ export class GrpcCall extends ServerInterceptingCall implements Incoming, CallSo
     this.#fail(reason);
   }
 
+  /** Ends a call whose request has been awaited since before `limit`: asked from time to time, since a timer for each call costs more. */
+  endIfAwaitedSince(limit: number): void {
+    if (this.#waitingSince === 0 || this.#waitingSince > limit) return;
+    this.#fail(new ConnectError("the request did not arrive in time", Code.DeadlineExceeded));
+  }
+
   get isStream(): boolean {
     return this.#hosted.method.methodKind !== "unary";
   }
@@ -167,10 +174,7 @@ export class GrpcCall extends ServerInterceptingCall implements Incoming, CallSo
     const { method, invoke } = this.#hosted;
     const { requestTimeoutMs } = this.#hosting.limits;
     if (method.methodKind === "unary" || method.methodKind === "server_streaming") {
-      this.#bodyTimer = setTimeout(() => {
-        this.#fail(new ConnectError("the request did not arrive in time", Code.DeadlineExceeded));
-      }, requestTimeoutMs);
-      this.#bodyTimer.unref();
+      this.#waitingSince = Date.now();
       this.#wire.startRead();
       return;
     }
@@ -285,7 +289,7 @@ export class GrpcCall extends ServerInterceptingCall implements Incoming, CallSo
 
   #release(): void {
     this.#finished = true;
-    clearTimeout(this.#bodyTimer);
+    this.#waitingSince = 0;
     this.#drained?.();
     this.#hosting.calls.delete(this);
   }

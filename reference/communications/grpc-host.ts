@@ -66,11 +66,17 @@ export function hostOnGrpc(options: GrpcHostOptions): GrpcHost {
     // GrpcCall answers; grpc-js only has to know path and kind, and passes the bytes through.
     server.register(path, answeredByInterceptor, asIs, asIs, handlerTypes[method.methodKind]);
   }
+  const sweep = setInterval(() => {
+    const limit = Date.now() - limits.requestTimeoutMs;
+    for (const call of hosting.calls) call.endIfAwaitedSince(limit);
+  }, limits.requestTimeoutMs / 4);
+  sweep.unref();
   const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
   return {
     accept: (socket) => injector.injectConnection(socket),
     async close(graceMs) {
       const table = connections();
+      clearInterval(sweep);
       // Sends GOAWAY on every connection. When all have ended is seen on the connections: under Node 24 the callback comes at once.
       server.tryShutdown(() => undefined);
       const leaving = new ConnectError("the server is shutting down", Code.Unavailable);

@@ -1,3 +1,5 @@
+import { once } from "node:events";
+import { connect } from "node:http2";
 import { create } from "@bufbuild/protobuf";
 import {
   type Client,
@@ -18,6 +20,7 @@ import { type PkiFixture, pkiFixture } from "./pki.fixture.ts";
 import { reasonOf, refusal } from "./refusal.ts";
 import { type RunningServer, type ServerOptions, startServer } from "./server.ts";
 import { implement } from "./service.ts";
+import { secureContextOptions } from "./tls-credentials.ts";
 
 let fixture: PkiFixture;
 let kss: ReturnType<PkiFixture["issue"]>;
@@ -294,6 +297,23 @@ describe("ends of calls", () => {
       await new Promise(() => undefined);
     }
     expect((await failure(clientTo(server).join(stalled()))).code).toBe(Code.DeadlineExceeded);
+  });
+
+  test("a request that never arrives is ended", async () => {
+    const server = await start({ say: () => ({}) }, { limits: { requestTimeoutMs: 50 } });
+    const session = connect(`https://${server.address}`, {
+      ...secureContextOptions(alice.credentials),
+      checkServerIdentity: () => undefined,
+    });
+    open.push({ close: () => session.destroy() });
+    const stream = session.request({
+      ":method": "POST",
+      ":path": "/x1410.test.EchoService/Say",
+      "content-type": "application/grpc",
+      te: "trailers",
+    });
+    const [headers] = await once(stream, "response");
+    expect(headers["grpc-status"]).toBe(String(Code.DeadlineExceeded));
   });
 
   test("closing finishes unary calls and ends streams with UNAVAILABLE", async () => {
