@@ -13,7 +13,7 @@ export const exitCodes = { PASS: 0, FAIL: 1, INCONC: 2, ERROR: 3 } as const;
 interface RunCommandOptions {
   readonly target?: string;
   readonly client: ClientStack;
-  readonly seed: number;
+  readonly seed: string;
   readonly mib: number;
   readonly json?: string;
   readonly procedure?: string[];
@@ -29,7 +29,7 @@ export function conformanceCommand(): Command {
       new Option("--client <stack>", "the kit's client stack").choices(Object.keys(clientStacks)).default("grpc"),
     )
     .addOption(new Option("--procedure <id...>", "only these procedures").choices(procedures.map(({ id }) => id)))
-    .option("--seed <n>", "makes the subscriber records", Number, 1410)
+    .option("--seed <text>", "makes the subscriber records", "1410")
     .option("--mib <n>", "size of the subscriber records in MiB", Number, 3)
     .option("--json <file>", "write the results as JSON as well")
     .addHelpText(

@@ -22,8 +22,8 @@ export const annexA2: Procedure<Cast> = {
   ],
 
   async replay({ preamble, step, consequence, unobservable }, { provider, consumer, records, leftovers }) {
-    const shared = await preamble("a provider has published data as in Annex A.1", () =>
-      provider.share(desensitized(records), undefined, leftovers),
+    const shared = await preamble("a provider has published data as in Annex A.1", async () =>
+      provider.share(await desensitized(records), undefined, leftovers),
     );
 
     const found = await step(
@@ -102,14 +102,14 @@ export const annexA2: Procedure<Cast> = {
       seen("token, both addresses and certificates");
     });
 
+    const key = await step("A2.9", "DC → TV", "the token", (seen) =>
+      consumer.getKey(grant.accessToken, shared.key.id, seen),
+    );
     await consequence("A2.10.1", "TV", "verifies the token", async (seen) => {
       const altered = withTokenAltered(grant.accessToken);
       await expectRefusal(() => consumer.getKey(altered, shared.key.id, () => {}), ErrorReason.TOKEN_INVALID);
       seen("a token with one altered character is refused as TOKEN_INVALID");
     });
-    const key = await step("A2.9", "DC → TV", "the token", (seen) =>
-      consumer.getKey(grant.accessToken, shared.key.id, seen),
-    );
     unobservable(
       "A2.10.2",
       "TV → TM",

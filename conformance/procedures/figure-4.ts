@@ -29,8 +29,8 @@ export const figure4: Procedure<Cast> = {
   ],
 
   async replay({ preamble, step, consequence, unobservable }, { provider, consumer, records, leftovers }) {
-    const shared = await preamble("a provider has shared data as in Figure 3", () =>
-      provider.share(desensitized(records), { accessTimes: 2, readOnly: true }, leftovers),
+    const shared = await preamble("a provider has shared data as in Figure 3", async () =>
+      provider.share(await desensitized(records), { accessTimes: 2, readOnly: true }, leftovers),
     );
 
     const found = await step(
@@ -144,14 +144,14 @@ export const figure4: Procedure<Cast> = {
     );
 
     await step("F4.12.1", "DC ↔ KSS", "mutual authentication, session key", (seen) => consumer.connect("kss", seen));
+    const key = await step("F4.12.2", "DC → TV", "the token", (seen) =>
+      consumer.getKey(grant.accessToken, shared.key.id, seen),
+    );
     await consequence("F4.13.1", "TV", "verifies the token", async (seen) => {
       const altered = withTokenAltered(grant.accessToken);
       await expectRefusal(() => consumer.getKey(altered, shared.key.id, () => {}), ErrorReason.TOKEN_INVALID);
       seen("a token with one altered character is refused as TOKEN_INVALID");
     });
-    const key = await step("F4.12.2", "DC → TV", "the token", (seen) =>
-      consumer.getKey(grant.accessToken, shared.key.id, seen),
-    );
     unobservable(
       "F4.13.2",
       "TV → TM",

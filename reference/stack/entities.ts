@@ -3,14 +3,14 @@ import type { Level } from "level";
 import { createPki } from "../../certs/pki.ts";
 import { DataStorageService } from "../../gen/x1410/v1/data_storage_pb.ts";
 import { KeyStorageService } from "../../gen/x1410/v1/key_storage_pb.ts";
-import { LedgerService, SmartContractService, SystemManagementService } from "../../gen/x1410/v1/ledger_service_pb.ts";
+import { LedgerService, SmartContractService } from "../../gen/x1410/v1/ledger_service_pb.ts";
 import { TokenService } from "../../gen/x1410/v1/token_pb.ts";
 import { createCertificationAuthorityServer } from "../certification-authority/server.ts";
 import type { Registration } from "../communications/service.ts";
 import { createDataSharingManagement } from "../data-sharing-management/server.ts";
 import { createDataStorageServer } from "../data-storage-server/server.ts";
 import { createKeyStorageServer } from "../key-storage-server/server.ts";
-import { remoteEngine } from "../ledger/remote-engine.ts";
+import { RemoteEngine } from "../ledger/remote-engine.ts";
 import { createLedgerNode } from "../ledger/server.ts";
 import type { EntityContext } from "./entity-context.ts";
 import type { ServerKind } from "./plan.ts";
@@ -23,7 +23,11 @@ export interface ComposedEntity {
   close(): Promise<void>;
 }
 
-type Composer = (context: EntityContext, db: Level<string, string>, options: EntityStartOptions) => Promise<ComposedEntity>;
+type Composer = (
+  context: EntityContext,
+  db: Level<string, string>,
+  options: EntityStartOptions,
+) => Promise<ComposedEntity>;
 
 export const entities: Readonly<Record<ServerKind, Composer>> = {
   ca: async (context, db, { pkiDirectory, log }) =>
@@ -44,55 +48,43 @@ export const entities: Readonly<Record<ServerKind, Composer>> = {
   dss: async ({ identity, options: { directory, network, now, log } }, db) =>
     createDataStorageServer({ db, dataDirectory: directory, identity, registry: network, now, log }),
 
-  ledger: async (context, db, { plan }) => {
-    const { signer, trust, peers } = context;
-    const { network, now, log } = context.options;
-    return createLedgerNode({
+  ledger: async ({ identity, signer, trust, peers, options: { network, now } }, db, { plan }) =>
+    createLedgerNode({
       db,
       signer,
       trust,
       networkId: network.networkId,
-      proposer: plan.proposer,
-      others: () => otherNodes(context),
+      proposer: plan.nodes[0] ?? identity,
+      peers: plan.nodes
+        .filter((node) => node !== identity)
+        .map((node) => ({ identity: node, ledger: peers.client(LedgerService, node) })),
       quorum: network.parameters().quorum,
-      client: (identity) => peers.client(LedgerService, identity),
       parameters: () => network.parameters(),
       now,
-      log,
-    });
-  },
+    }),
 
   dssm: async (context, db) => {
-    const { identity, signer, trust, peers } = context;
+    const { signer, trust, peers } = context;
     const { directory, network, now, log } = context.options;
-    const proposer = network.parameters().ledgerNodes.find((node) => node.proposer)?.entity?.identity ?? "";
     return createDataSharingManagement({
       db,
       dataDirectory: directory,
-      identity,
       signer,
       trust,
-      engine: remoteEngine({
+      engine: new RemoteEngine({
         networkId: network.networkId,
-        ledger: peers.client(LedgerService, proposer),
-        contracts: peers.client(SmartContractService, proposer),
-        system: peers.client(SystemManagementService, proposer),
+        nodes: network.parameters().ledgerNodes.map(({ entity }) => ({
+          ledger: peers.client(LedgerService, entity?.identity ?? ""),
+          contracts: peers.client(SmartContractService, entity?.identity ?? ""),
+        })),
       }),
-      entities: { find: (entity) => network.entity(entity) },
       storage: {
         keyServer: (server) => peers.find(KeyStorageService, server),
         dataServer: (server) => peers.find(DataStorageService, server),
       },
-      networkParameters: () => network.parameters(),
+      network,
       now,
       log,
     });
   },
 };
-
-function otherNodes({ identity, options }: EntityContext): string[] {
-  return options.network
-    .parameters()
-    .ledgerNodes.flatMap(({ entity }) => entity?.identity ?? [])
-    .filter((node) => node !== identity);
-}

@@ -5,8 +5,8 @@ import { createInterface } from "node:readline";
 import type { IdentityFiles } from "../../certs/pki.ts";
 import { silentLog } from "../communications/log.ts";
 import { NetworkFile } from "./network.ts";
-import { startEntity } from "./start-entity.ts";
 import type { EntityPlan } from "./plan.ts";
+import { startEntity } from "./start-entity.ts";
 
 export interface EntityStart {
   readonly plan: EntityPlan;

@@ -13,8 +13,10 @@ export interface EntityPlan {
   readonly port: number;
   /** Of the capabilities exposure API, or the enrolment door of the authority; undefined where there is none. */
   readonly secondPort: number | undefined;
-  /** For ledger nodes. */
+  /** Of the ledger's nodes: the one that proposes blocks. */
   readonly proposer: boolean;
+  /** Of the ledger's nodes: all of them, the one that proposes the first block first. */
+  readonly nodes: readonly string[];
 }
 
 export interface PlanOptions {
@@ -35,16 +37,20 @@ export function planEntities({ basePort, ledgerNodes }: PlanOptions): EntityPlan
     port: port(at),
     secondPort: second === undefined ? undefined : port(second),
     proposer: false,
+    nodes: [],
   });
+  const nodeIdentity = (index: number) => `urn:x1410:entity:ledger:${deploymentName}-${index}`;
+  const numbers = Array.from({ length: ledgerNodes }, (_, index) => index + 1);
   const node = (index: number): EntityPlan => ({
     kind: "ledger",
     name: `ledger-${index}`,
-    identity: `urn:x1410:entity:ledger:${deploymentName}-${index}`,
+    identity: nodeIdentity(index),
     port: port(20 + index),
     secondPort: undefined,
     proposer: index === 1,
+    nodes: numbers.map(nodeIdentity),
   });
-  const nodes = Array.from({ length: ledgerNodes }, (_, index) => node(index + 1));
+  const nodes = numbers.map(node);
   return [
     entity("ca", 3, 4),
     ...nodes.filter(({ proposer }) => !proposer),

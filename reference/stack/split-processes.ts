@@ -11,7 +11,9 @@ const stopTimeoutMs = 10_000;
 
 export const launchProcess: Launcher = async ({ plan, directory, files, networkFile, pkiDirectory, options }) => {
   const child = spawn(process.execPath, [process.argv[1] ?? "", "entity"], { stdio: ["pipe", "pipe", "inherit"] });
-  const ended = once(child, "exit").then(([code, signal]) => `${plan.name} has ended (${signal ?? `exit code ${code}`})`);
+  const ended = once(child, "exit").then(
+    ([code, signal]) => `${plan.name} has ended (${signal ?? `exit code ${code}`})`,
+  );
   const start: EntityStart = {
     plan,
     directory,
@@ -24,7 +26,10 @@ export const launchProcess: Launcher = async ({ plan, directory, files, networkF
   };
   child.stdin.write(`${JSON.stringify(start)}\n`);
   const lines = createInterface({ input: child.stdout });
-  const line = await Promise.race([once(lines, "line").then(([text]) => String(text)), ended.then((why) => Promise.reject(new Error(why)))]);
+  const line = await Promise.race([
+    once(lines, "line").then(([text]) => String(text)),
+    ended.then((why) => Promise.reject(new Error(why))),
+  ]);
   const { endpoint, secondEndpoint } = JSON.parse(line) as { endpoint: string; secondEndpoint?: string };
   return {
     endpoint,

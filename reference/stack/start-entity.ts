@@ -2,13 +2,13 @@
 import { readFileSync } from "node:fs";
 import { pemBlocks } from "../../certs/der.ts";
 import type { IdentityFiles } from "../../certs/pki.ts";
-import { startExposureHost } from "../communications/exposure-host.ts";
+import { startExposure } from "../communications/exposure-host.ts";
 import type { Log } from "../communications/log.ts";
 import { startServer } from "../communications/server.ts";
 import type { Registration } from "../communications/service.ts";
 import { openDatabase } from "./data-directory.ts";
-import { EntityContext } from "./entity-context.ts";
 import { entities } from "./entities.ts";
+import { EntityContext } from "./entity-context.ts";
 import type { Network } from "./network.ts";
 import type { EntityPlan } from "./plan.ts";
 
@@ -82,8 +82,15 @@ export async function startEntity(options: EntityStartOptions): Promise<StartedE
 async function secondDoor(context: EntityContext, registrations: readonly Registration[], options: EntityStartOptions) {
   const { plan, host, log } = options;
   if (plan.secondPort === undefined) return undefined;
-  const door = { name: `${plan.name}-2`, credentials: context.credentials, host, port: plan.secondPort, registrations, log };
-  const server = plan.kind === "ca" ? await startServer({ ...door, clients: "anonymous" }) : await startExposureHost(door);
+  const door = {
+    name: `${plan.name}-2`,
+    credentials: context.credentials,
+    host,
+    port: plan.secondPort,
+    registrations,
+    log,
+  };
+  const server = plan.kind === "ca" ? await startServer({ ...door, clients: "anonymous" }) : await startExposure(door);
   context.attach(server);
   return server;
 }
