@@ -19,6 +19,7 @@ import { refusal } from "../communications/refusal.ts";
 import { newContext, signMessage } from "../envelope/sign.ts";
 import type { ConnectedUser } from "../user/connected-user.ts";
 import { follow } from "../user/followed-stream.ts";
+import { noProgress, type Progress } from "../user/progress.ts";
 import { defaultPatience, mayPass, type Patience, repeat } from "../user/repetition.ts";
 import type { SignedPolicy } from "../user/signed-policy.ts";
 import type { StateDirectory } from "../user/state-directory.ts";
@@ -36,9 +37,6 @@ export interface ConsumerDependencies {
   readonly now?: () => Date;
   readonly patience?: Patience;
 }
-
-/** Told what is being done, step by step. */
-export type Progress = (step: string, text: string) => void;
 
 export interface SearchFilter {
   readonly text?: string;
@@ -119,7 +117,7 @@ export class DataConsumer {
    */
   async access(
     contractAddress: string,
-    { purpose = "", seen = () => {} }: AccessOptions = {},
+    { purpose = "", seen = noProgress }: AccessOptions = {},
   ): Promise<UnwrappingSession> {
     await this.#reports.deliver();
     const { signed } = await this.lookUp(contractAddress);
@@ -195,7 +193,7 @@ export class DataConsumer {
       // Another access of this moment works on the same package: this one takes a copy of its own.
       const name = lock === undefined ? `${grant.information.packageId}-${accessId}` : grant.information.packageId;
       const valid = await this.#fetchPackage(grant, packages.file(name), seen);
-      seen("X5", "package validated");
+      seen("F4.17", "package received and validated");
       const session = await UnwrappingSession.open({
         accessId,
         permission: grant.permission,
@@ -257,7 +255,7 @@ export class DataConsumer {
       path,
       sha256: packageSha256,
       patience: this.#patience,
-      received: (bytes, size) => seen("F4.17", `${bytes} of ${size} bytes received`),
+      received: (bytes, size) => seen("F4.17", `${bytes} of ${size} bytes received`, true),
     });
     return permission === undefined
       ? validateCiphertext(path, information, encryptedData)

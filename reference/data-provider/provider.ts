@@ -18,6 +18,7 @@ import { KeyStorageService } from "../../gen/x1410/v1/key_storage_pb.ts";
 import { reasonOf, refusal } from "../communications/refusal.ts";
 import { newContext, signMessage } from "../envelope/sign.ts";
 import type { ConnectedUser } from "../user/connected-user.ts";
+import { noProgress, type Progress } from "../user/progress.ts";
 import { defaultPatience, type Patience, repeat } from "../user/repetition.ts";
 import type { StateDirectory } from "../user/state-directory.ts";
 import { accessPermission, type Offer, type Registered, sharedInformation } from "./offer.ts";
@@ -36,9 +37,6 @@ export interface ProviderDependencies {
   readonly keyStorage?: string;
   readonly dataStorage?: string;
 }
-
-/** Told what is being done, step by step. */
-export type Progress = (step: string, text: string) => void;
 
 export interface Publication {
   readonly policyId: string;
@@ -93,7 +91,7 @@ export class DataProvider {
    * Shares `data`, which has been collected and desensitized (P1, F3.1).
    * @throws ConnectError of the servers; where it may pass, `resume` takes the publication up from where it was
    */
-  async publish(data: AsyncIterable<Uint8Array>, offer: Offer, seen: Progress = () => {}): Promise<Publication> {
+  async publish(data: AsyncIterable<Uint8Array>, offer: Offer, seen: Progress = noProgress): Promise<Publication> {
     const journal = PublicationJournal.begin(this.#publications, this.#servers, this.#now());
     try {
       const key = await this.#registerKey(journal);
@@ -111,7 +109,7 @@ export class DataProvider {
   }
 
   /** Takes up what earlier processes left: what was wrapped is published, what was not is discarded. */
-  async resume(seen: Progress = () => {}): Promise<Resumption[]> {
+  async resume(seen: Progress = noProgress): Promise<Resumption[]> {
     const outcomes: Resumption[] = [];
     for (const id of this.unfinished()) {
       const journal = PublicationJournal.take(this.#publications, id);
@@ -255,7 +253,7 @@ export class DataProvider {
         sha256: fromBase64(wrapped.sha256),
       }),
       patience: this.#patience,
-      sent: (bytes) => seen("F3.7.4", `${bytes} of ${wrapped.size} bytes sent`),
+      sent: (bytes) => seen("F3.7.4", `${bytes} of ${wrapped.size} bytes sent`, true),
     });
     seen("F3.7.4", `package stored, ${wrapped.size} bytes`);
     const policy = await this.#confirm(journal.id);

@@ -1,0 +1,76 @@
+// What the commands of both kinds of user have in common: whose profile, which state directory, for people or for machines.
+import { dirname, join, parse } from "node:path";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { readProfile } from "./profile.ts";
+import { StateDirectory } from "./state-directory.ts";
+import { User } from "./user.ts";
+
+export interface UserOptions {
+  readonly profile: string;
+  readonly state?: string;
+  readonly json?: true;
+}
+
+/** A subcommand with the common options. */
+export function userVerb(parent: Command, usage: string, description: string): Command {
+  const profile = `x1410-data/profiles/${parent.name()}.json`;
+  return parent
+    .command(usage)
+    .description(description)
+    .addOption(new Option("--profile <file>", "the user's profile").env("X1410_PROFILE").default(profile))
+    .option("--state <dir>", "where journals and positions are kept (default: beside the profile)")
+    .option("--json", "print JSON, for programs");
+}
+
+/** Connects as the user of the profile, and closes the connections whatever happens. */
+export async function asUser<T>(
+  { profile: path, state }: UserOptions,
+  run: (user: User, state: StateDirectory) => Promise<T>,
+): Promise<T> {
+  const profile = await readProfile(path);
+  const directory = StateDirectory.open(state ?? join(dirname(path), `${parse(path).name}.state`));
+  const user = await User.connect(profile);
+  try {
+    return await run(user, directory);
+  } finally {
+    user.close();
+  }
+}
+
+/** Runs until it is done or Ctrl-C or SIGTERM asks it to end. */
+export async function untilStopped(run: (signal: AbortSignal) => Promise<void>): Promise<void> {
+  const stop = new AbortController();
+  const end = () => stop.abort();
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, end);
+  try {
+    await run(stop.signal);
+  } finally {
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.removeListener(signal, end);
+  }
+}
+
+/** One line for people. */
+export function print(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+/** One line of JSON for machines. */
+export function printJson(value: unknown): void {
+  print(JSON.stringify(value));
+}
+
+/** An option's argument: a time from now on (90m, 24h, 30d) or of the calendar (RFC 3339). */
+export function instant(text: string): Date {
+  const [, amount, unit = ""] = /^(\d+)(m|h|d)$/.exec(text) ?? [];
+  const at = amount === undefined ? new Date(text) : new Date(Date.now() + Number(amount) * (MS[unit] ?? 0));
+  if (Number.isNaN(at.getTime()) || at.getTime() <= Date.now())
+    throw new InvalidArgumentError("give a time to come, such as 24h, 30d or 2030-01-31T12:00:00Z.");
+  return at;
+}
+
+const MS: Record<string, number> = { m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** An option that may be given several times. */
+export function collect(value: string, before: readonly string[] = []): readonly string[] {
+  return [...before, value];
+}
