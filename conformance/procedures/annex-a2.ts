@@ -4,7 +4,7 @@ import { withBitFlipped, withTokenAltered } from "../mutation.ts";
 import { expectRefusal } from "../refusal.ts";
 import { same } from "../roles/user.ts";
 import type { Cast } from "./cast.ts";
-import { desensitized } from "./collection.ts";
+import { alreadyDesensitized } from "./collection.ts";
 import { accessOnLedger } from "./ledger-evidence.ts";
 import { expect, type Procedure } from "./procedure.ts";
 import { boundTo } from "./token-claims.ts";
@@ -23,7 +23,7 @@ export const annexA2: Procedure<Cast> = {
 
   async replay({ preamble, step, consequence, unobservable }, { provider, consumer, records, leftovers }) {
     const shared = await preamble("a provider has published data as in Annex A.1", async () =>
-      provider.share(await desensitized(records), undefined, leftovers),
+      provider.share(await alreadyDesensitized(records), undefined, leftovers),
     );
 
     const found = await step(

@@ -5,7 +5,7 @@ import { withBitFlipped, withTokenAltered } from "../mutation.ts";
 import { expectRefusal } from "../refusal.ts";
 import { same } from "../roles/user.ts";
 import type { Cast } from "./cast.ts";
-import { desensitized } from "./collection.ts";
+import { alreadyDesensitized } from "./collection.ts";
 import { accessOnLedger } from "./ledger-evidence.ts";
 import { expect, type Procedure } from "./procedure.ts";
 import { boundTo } from "./token-claims.ts";
@@ -30,7 +30,7 @@ export const figure4: Procedure<Cast> = {
 
   async replay({ preamble, step, consequence, unobservable }, { provider, consumer, records, leftovers }) {
     const shared = await preamble("a provider has shared data as in Figure 3", async () =>
-      provider.share(await desensitized(records), { accessTimes: 2, readOnly: true }, leftovers),
+      provider.share(await alreadyDesensitized(records), { accessTimes: 2, readOnly: true }, leftovers),
     );
 
     const found = await step(
