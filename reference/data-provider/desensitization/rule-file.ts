@@ -1,0 +1,28 @@
+import { readFileSync } from "node:fs";
+import { parseDocument } from "yaml";
+import { DesensitizationError } from "./desensitization-error.ts";
+import { checkRules, type DesensitizationRules } from "./rules.ts";
+
+/** The rules in a file's text, YAML 1.2 or JSON; refuses with `rule_file`, naming line or place. */
+export function parseRules(source: string): DesensitizationRules {
+  const document = parseDocument(source, { prettyErrors: true });
+  const problem = document.errors[0] ?? document.warnings[0];
+  if (problem !== undefined) {
+    const line = problem.linePos?.[0].line ?? 1;
+    throw new DesensitizationError("rule_file", `line ${line} of the rule file: ${problem.code}`);
+  }
+  const rules: unknown = document.toJS({ maxAliasCount: 0 });
+  checkRules(rules);
+  return rules;
+}
+
+/** `parseRules` of a file. */
+export function readRules(path: string): DesensitizationRules {
+  let source: string;
+  try {
+    source = readFileSync(path, "utf8");
+  } catch (error) {
+    throw new DesensitizationError("rule_file", `${path} (${(error as NodeJS.ErrnoException).code})`);
+  }
+  return parseRules(source);
+}
