@@ -18,7 +18,7 @@ import { refusal } from "../communications/refusal.ts";
 import { implement, type Registration } from "../communications/service.ts";
 import { newContext, signMessage } from "../envelope/sign.ts";
 import type { Signer } from "../envelope/signer.ts";
-import { commit, messageTable, put, type Store } from "./durable-batch.ts";
+import { commit, messageTable, put, type Store } from "../store/durable-batch.ts";
 
 export interface AccessPermissionDependencies {
   /** Of access permission management alone. */

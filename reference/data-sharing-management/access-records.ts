@@ -14,8 +14,6 @@ import { reasonOf, refusal } from "../communications/refusal.ts";
 import type { Signer } from "../envelope/signer.ts";
 import { commit as commitTo, consumerPseudonym } from "../ledger/commitment.ts";
 import type { LedgerEngine } from "../ledger/engine.ts";
-import type { SharedContract } from "./contracts.ts";
-import { signTransaction, submitTransaction } from "./dlt-transaction.ts";
 import {
   type Change,
   commit,
@@ -26,7 +24,9 @@ import {
   type Store,
   type Table,
   textTable,
-} from "./durable-batch.ts";
+} from "../store/durable-batch.ts";
+import type { SharedContract } from "./contracts.ts";
+import { signTransaction, submitTransaction } from "./dlt-transaction.ts";
 
 /** An access that has been decided on and is to be recorded. */
 export interface AccessIntent {

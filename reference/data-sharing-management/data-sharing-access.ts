@@ -33,11 +33,11 @@ import { openSignedRequest, type SignedRequest } from "../envelope/signed-reques
 import type { Signer } from "../envelope/signer.ts";
 import type { Trust } from "../envelope/verify.ts";
 import type { LedgerEngine } from "../ledger/engine.ts";
+import { messageTable, type Store } from "../store/durable-batch.ts";
 import { decideAccess, endOf } from "./access-decision.ts";
 import { type Access, AccessRecords, type Reconciliation, recordOf } from "./access-records.ts";
 import type { Contracts, SharedContract } from "./contracts.ts";
 import { idForRequest } from "./dlt-transaction.ts";
-import { messageTable, type Store } from "./durable-batch.ts";
 import type { AuthenticatedUser, SessionGate } from "./session-gate.ts";
 import { type DataStorageServers, storedPackages } from "./stored-packages.ts";
 import { UsageRecords } from "./usage-record.ts";

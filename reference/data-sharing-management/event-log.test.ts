@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { Level } from "level";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
-import { commit, type Store } from "./durable-batch.ts";
+import { commit, type Store } from "../store/durable-batch.ts";
 import { EventLog } from "./event-log.ts";
 import { refused } from "./policy-management.fixture.ts";
 

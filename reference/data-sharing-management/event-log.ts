@@ -2,7 +2,7 @@
 // subscriber has not taken yet stays on disk, so that one that never reads costs no memory.
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { refusal } from "../communications/refusal.ts";
-import { type Change, messageTable, put, remove, type Store, type Table } from "./durable-batch.ts";
+import { type Change, messageTable, put, remove, type Store, type Table } from "../store/durable-batch.ts";
 
 /** Events that each topic keeps at least (design of the streams: 10,000 events). */
 const KEPT_EVENTS = 10_000;

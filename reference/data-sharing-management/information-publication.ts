@@ -15,7 +15,7 @@ import type { InformationSubscriptionService } from "../../gen/x1410/v1/informat
 import { KeyedMutex } from "../communications/keyed-mutex.ts";
 import { refusal } from "../communications/refusal.ts";
 import { implement, type Registration } from "../communications/service.ts";
-import { commit, messageTable, put, remove, type Store, textTable } from "./durable-batch.ts";
+import { commit, messageTable, put, remove, type Store, textTable } from "../store/durable-batch.ts";
 import { orderedKey } from "./event-log.ts";
 import type { SessionGate } from "./session-gate.ts";
 

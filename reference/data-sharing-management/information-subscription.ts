@@ -12,7 +12,7 @@ import {
 import { KeyedMutex } from "../communications/keyed-mutex.ts";
 import { refusal } from "../communications/refusal.ts";
 import { implement, type Registration } from "../communications/service.ts";
-import { commit, messageTable, put, remove, type Store, textTable } from "./durable-batch.ts";
+import { commit, messageTable, put, remove, type Store, textTable } from "../store/durable-batch.ts";
 import { EventLog, orderedKey } from "./event-log.ts";
 import type { SessionGate } from "./session-gate.ts";
 import { UserStreams } from "./user-stream.ts";

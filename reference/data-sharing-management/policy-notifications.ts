@@ -8,7 +8,7 @@ import {
   WatchNotificationsResponseSchema,
 } from "../../gen/x1410/v1/data_sharing_policy_pb.ts";
 import { KeyedMutex } from "../communications/keyed-mutex.ts";
-import type { Change, Store } from "./durable-batch.ts";
+import type { Change, Store } from "../store/durable-batch.ts";
 import { EventLog } from "./event-log.ts";
 import type { PolicyEntry } from "./policy-store.ts";
 import type { SessionGate } from "./session-gate.ts";

@@ -21,7 +21,16 @@ import {
   TransactionReceiptSchema,
 } from "../../gen/x1410/v1/ledger_pb.ts";
 import { payloadTypeOf } from "../envelope/sign.ts";
-import { type Change, commit, jsonTable, put, remove, type Store, type Table, textTable } from "./durable-batch.ts";
+import {
+  type Change,
+  commit,
+  jsonTable,
+  put,
+  remove,
+  type Store,
+  type Table,
+  textTable,
+} from "../store/durable-batch.ts";
 import { orderedKey } from "./event-log.ts";
 
 /** What a provider has signed of one version, opened. */

@@ -3,7 +3,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import type { Account } from "../../gen/x1410/v1/identity_pb.ts";
 import type { Peer } from "../communications/peer.ts";
-import { type Change, commit, jsonTable, put, remove, type Store, type Table } from "./durable-batch.ts";
+import { type Change, commit, jsonTable, put, remove, type Store, type Table } from "../store/durable-batch.ts";
 import type { Accounts } from "./user-account.ts";
 
 /** Until a session ends by itself. */

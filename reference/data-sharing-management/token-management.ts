@@ -16,7 +16,7 @@ import { KeyedMutex } from "../communications/keyed-mutex.ts";
 import { peerKey } from "../communications/peer.ts";
 import { refusal } from "../communications/refusal.ts";
 import { implement, type Registration } from "../communications/service.ts";
-import { commit, jsonTable, put, type Store, textTable } from "./durable-batch.ts";
+import { commit, jsonTable, put, type Store, textTable } from "../store/durable-batch.ts";
 import { TOKEN_ALGORITHM, type TokenKeys } from "./token-keys.ts";
 
 /** No token lives longer than this. */

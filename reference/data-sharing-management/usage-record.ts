@@ -17,8 +17,6 @@ import { SKEW_MS } from "../envelope/signed-request.ts";
 import type { Signer } from "../envelope/signer.ts";
 import { commit as commitTo } from "../ledger/commitment.ts";
 import type { LedgerEngine } from "../ledger/engine.ts";
-import { type Access, PAGE_BYTES, type Reconciliation, recordOf } from "./access-records.ts";
-import { signTransaction, submitTransaction } from "./dlt-transaction.ts";
 import {
   type Change,
   commit,
@@ -29,7 +27,9 @@ import {
   type Store,
   type Table,
   textTable,
-} from "./durable-batch.ts";
+} from "../store/durable-batch.ts";
+import { type Access, PAGE_BYTES, type Reconciliation, recordOf } from "./access-records.ts";
+import { signTransaction, submitTransaction } from "./dlt-transaction.ts";
 
 /** A report that has been verified, on an access that is the reporter's. */
 export interface UsageIntent {

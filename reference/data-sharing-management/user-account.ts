@@ -18,7 +18,7 @@ import { KeyedMutex } from "../communications/keyed-mutex.ts";
 import { peerKey } from "../communications/peer.ts";
 import { refusal } from "../communications/refusal.ts";
 import { implement, type Registration } from "../communications/service.ts";
-import { commit, messageTable, put, remove, type Store, textTable } from "./durable-batch.ts";
+import { commit, messageTable, put, remove, type Store, textTable } from "../store/durable-batch.ts";
 
 const DEFAULT_PAGE_SIZE = 100;
 const OPERATOR = "urn:x1410:entity:operator:";

@@ -15,6 +15,16 @@ export function jsonTable<V>(store: Store, name: string): Table<V> {
   return store.sublevel<string, V>(name, { valueEncoding: "json" });
 }
 
+/** Entries as text. */
+export function textTable(store: Store, name: string): Table<string> {
+  return store.sublevel<string, string>(name, { valueEncoding: "utf8" });
+}
+
+/** Entries as bytes: serialised messages. */
+export function messageTable(store: Store, name: string): Table<Uint8Array> {
+  return store.sublevel<string, Uint8Array>(name, { valueEncoding: "view" });
+}
+
 export function put<V>(table: Table<V>, key: string, value: V): Change {
   return { type: "put", sublevel: table, key, value };
 }
