@@ -1,6 +1,6 @@
 // All quick checks of the repository: npm test. Each one runs whatever happened to those before it; the last line has the totals.
 // npm test -- NAME… runs only those whose name contains one of the words.
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { staleFiles } from "./generate.ts";
@@ -83,6 +83,42 @@ function failures(output: string): string {
     .join("\n");
 }
 
+/** The kit over one of its client stacks; every step that was judged counts. */
+function kit(client: string): Check {
+  return {
+    name: `the kit over ${client}`,
+    async run() {
+      const folder = mkdtempSync(join(tmpdir(), "x1410-check-"));
+      const file = join(folder, "report.json");
+      try {
+        const { code, output } = await run("node", [
+          "bin/x1410.js",
+          "conformance",
+          "run",
+          "--client",
+          client,
+          "--mib",
+          "1",
+          "--json",
+          file,
+        ]);
+        if (!existsSync(file)) return failure(output);
+        const { procedures } = JSON.parse(readFileSync(file, "utf8")) as KitReport;
+        const verdicts = procedures.flatMap(({ steps }) => steps.flatMap(({ verdict }) => verdict ?? []));
+        const passed = verdicts.filter((verdict) => verdict === "PASS").length;
+        const failed = Math.max(verdicts.length - passed, code === 0 && passed > 0 ? 0 : 1);
+        return { passed, failed, skipped: 0, output };
+      } finally {
+        rmSync(folder, { recursive: true, force: true });
+      }
+    },
+  };
+}
+
+interface KitReport {
+  readonly procedures: readonly { readonly steps: readonly { readonly verdict?: string }[] }[];
+}
+
 async function together(checks: readonly Check[], lanes: number): Promise<Awaited<ReturnType<typeof report>>[]> {
   const waiting = [...checks];
   const lane = async (): Promise<Awaited<ReturnType<typeof report>>[]> => {
@@ -99,4 +135,7 @@ const chosen = (checks: Check[]): Check[] =>
 
 // buf reads it in several of the checks.
 writeValidateProto(VALIDATE_MODULE);
-conclude([...(await together(chosen(statics), 2)), ...(await together(chosen([unitTests]), 1))]);
+conclude([
+  ...(await together(chosen(statics), 2)),
+  ...(await together(chosen([unitTests, kit("grpc"), kit("connect")]), 1)),
+]);
