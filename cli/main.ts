@@ -11,6 +11,26 @@ interface Subcommand {
 
 const SUBCOMMANDS: readonly Subcommand[] = [
   {
+    name: "up",
+    description: "start the whole reference stack",
+    load: async () => (await import("./up.ts")).upCommand(),
+  },
+  {
+    name: "provider",
+    description: "share data as a data provider",
+    load: async () => (await import("../reference/data-provider/cli.ts")).providerCommand(),
+  },
+  {
+    name: "consumer",
+    description: "find and access data as a data consumer",
+    load: async () => (await import("../reference/data-consumer/cli.ts")).consumerCommand(),
+  },
+  {
+    name: "conformance",
+    description: "replay the procedures of X.1410 against an implementation",
+    load: async () => (await import("../conformance/cli.ts")).conformanceCommand(),
+  },
+  {
     name: "certs",
     description: "create and run the certification authority of a deployment",
     load: async () => (await import("../certs/cli.ts")).certsCommand(),

@@ -1,5 +1,6 @@
 // Proves the package: packs it, installs the tarball into an empty folder and runs it there under every Node.js that engines names, and
 // under one that is too old. Takes the dependencies and the other Node.js versions from the npm registry.
+import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
@@ -54,7 +55,7 @@ function expectRun({ code, output, stdout }: RunResult, wantedCode: number, hold
 function checks(home: string, nodes: ReadonlyMap<string, string>): Check[] {
   const installed = join(home, "node_modules/x1410");
   const npx = (node: string, ...args: string[]): Promise<RunResult> =>
-    run("npx", ["--no", "x1410", ...args], { cwd: home, env: environment(nodes.get(node) ?? "") });
+    run("npx", ["--no", "--", "x1410", ...args], { cwd: home, env: environment(nodes.get(node) ?? "") });
   const onEach = SUPPORTED.flatMap((node): Check[] => [
     {
       name: `x1410 --version, Node.js ${node}`,
@@ -80,6 +81,16 @@ function checks(home: string, nodes: ReadonlyMap<string, string>): Check[] {
         );
         return expectRun(await run(join(nodes.get(node) ?? "", "node"), ["use.mjs"], { cwd: home }), 0, true);
       },
+    },
+  ]);
+  const running = SUPPORTED.flatMap((node): Check[] => [
+    {
+      name: `x1410 up, Node.js ${node}`,
+      run: () => startAndStop(join(home, "node_modules/.bin/x1410"), home, environment(nodes.get(node) ?? "")),
+    },
+    {
+      name: `x1410 conformance run, Node.js ${node}`,
+      run: async () => expectRun(await npx(node, "conformance", "run"), 0, true),
     },
   ]);
   return [
@@ -111,10 +122,11 @@ function checks(home: string, nodes: ReadonlyMap<string, string>): Check[] {
         writeFileSync(join(home, "use.mts"), CONSUMER);
         const options = ["--noEmit", "--strict", "--target", "es2024", "--module", "nodenext", "--types", "node"];
         const roots = ["--typeRoots", join(ROOT, "node_modules/@types")];
-        return expectRun(await run("tsc", [...options, ...roots, join(home, "use.mts")]), 0, true);
+        return expectRun(await run("tsc", [...options, ...roots, join(home, "use.mts")], { cwd: home }), 0, true);
       },
     },
     ...onEach,
+    ...running,
     {
       name: `one line under Node.js ${TOO_OLD}`,
       async run() {
@@ -124,6 +136,30 @@ function checks(home: string, nodes: ReadonlyMap<string, string>): Check[] {
       },
     },
   ];
+}
+
+/** Starts the stack on free ports, waits for its ready line, stops it by SIGTERM. */
+function startAndStop(command: string, cwd: string, env: NodeJS.ProcessEnv): Promise<Outcome> {
+  const data = mkdtempSync(join(cwd, "data-"));
+  const child = spawn(command, ["up", "--json", "--base-port", "0", "--data", data], { cwd, env });
+  const deadline = setTimeout(() => child.kill("SIGKILL"), 60_000);
+  let stdout = "";
+  let stderr = "";
+  child.stderr.on("data", (text) => {
+    stderr += text;
+  });
+  child.stdout.on("data", (text) => {
+    stdout += text;
+    if (stdout.endsWith("\n")) child.kill("SIGTERM");
+  });
+  return new Promise((resolve) => {
+    child.on("error", ({ message }) => resolve(failure(message)));
+    child.on("close", (code, signal) => {
+      clearTimeout(deadline);
+      const ready = stdout.startsWith('{"ready":true');
+      resolve(ready && code === 0 ? PASSED : failure(`ended with ${code ?? signal}\n${stdout}${stderr}`));
+    });
+  });
 }
 
 const folder = mkdtempSync(join(tmpdir(), "x1410-package-"));
