@@ -184,6 +184,12 @@ export class ChainStore implements StateReader {
 /** Nodes of a network are few; a node whose last receipt lies further back starts over, which costs no correctness. */
 const RECEIPTS_SEARCHED = 1000;
 
+/** The parts that an auditor reads, without the checks that a node makes at opening: also of a store that no node would open. */
+export function storedParts(db: Level<string, string>) {
+  const [blocks, state] = partsOf(db);
+  return { blocks, state, heightKey };
+}
+
 function partsOf(db: Level): [Part, Part, Part, Part] {
   const part = (name: string): Part => db.sublevel<string, Uint8Array>(name, binary);
   return [part("blocks"), part("state"), part("meta"), part("receipts")];

@@ -1,6 +1,6 @@
 // One node's chain: what it holds, and the only two ways to make it longer: propose a block, or accept one after full verification.
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
-import type { Block, RejectionReason, SmartContract } from "../../gen/x1410/v1/ledger_pb.ts";
+import type { Block, ChangeProposer, RejectionReason, SmartContract } from "../../gen/x1410/v1/ledger_pb.ts";
 import { KeyedMutex } from "../communications/keyed-mutex.ts";
 import { refusal } from "../communications/refusal.ts";
 import type { Signer } from "../envelope/signer.ts";
@@ -31,6 +31,8 @@ export class Chain {
   readonly height: HeightWatch;
   readonly #store: ChainStore;
   readonly #firstProposer: string;
+  /** Who proposes, as the chain says; in memory, so that it is known while the database is being opened anew. */
+  #named: ChangeProposer | undefined;
   /** One block at a time. */
   readonly #mutex = new KeyedMutex();
   /** Set where a write failed: nothing is read or written before the store has been opened anew. */
@@ -42,6 +44,7 @@ export class Chain {
     this.#firstProposer = firstProposer;
     this.trust = trust;
     this.height = new HeightWatch(store.head.height);
+    this.#named = new LedgerState(store).proposer();
   }
 
   get head(): ChainHead {
@@ -62,12 +65,12 @@ export class Chain {
 
   /** Identity that proposes the next block. */
   get proposer(): string {
-    return new LedgerState(this.#store).proposer()?.proposer ?? this.#firstProposer;
+    return this.#named?.proposer ?? this.#firstProposer;
   }
 
   /** Whether the chain lets this signer propose the next block: the identity and, from the first block on, the very key. */
   mayPropose({ identity, publicKey }: Pick<Signer, "identity" | "publicKey">): boolean {
-    const named = new LedgerState(this.#store).proposer();
+    const named = this.#named;
     if (named === undefined) return identity === this.#firstProposer;
     return named.proposer === identity && Buffer.compare(named.publicKeySha256, sha256(publicKey.spki)) === 0;
   }
@@ -134,6 +137,7 @@ export class Chain {
       if (!this.#unsure) return;
       await this.#store.reopen();
       this.#unsure = false;
+      this.#named = new LedgerState(this.#store).proposer();
       this.height.advance(this.head.height);
     });
   }
@@ -155,6 +159,7 @@ export class Chain {
       this.#unsure = true;
       throw cause;
     }
+    this.#named = new LedgerState(this.#store).proposer();
     this.height.advance(head.height);
   }
 

@@ -37,6 +37,8 @@ export interface FixtureNode {
 
 /** A PKI for the ledgers of one test file: making one takes longer than most tests. */
 export interface LedgerIdentities {
+  /** Of the authorities, for those that read their files. */
+  readonly pkiDirectory: string;
   readonly trust: LedgerTrust;
   /** The signer of this role and name, always the same. */
   signer(role: "dssm" | "ledger" | "user", name: string): Signer;
@@ -49,6 +51,7 @@ export function ledgerIdentities(): LedgerIdentities {
   const fixture: PkiFixture = pkiFixture();
   const signers = new Map<string, Signer>();
   return {
+    pkiDirectory: fixture.pki.directory,
     trust: fixture.pki.verifier(),
     signer(role, name) {
       const known = signers.get(`${role} ${name}`) ?? signerOf(fixture.issue(role, name));

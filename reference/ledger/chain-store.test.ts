@@ -1,0 +1,184 @@
+// What a node finds on its disk: torn, altered, foreign, full.
+import { readdirSync, statSync, truncateSync } from "node:fs";
+import { join } from "node:path";
+import { ConnectError } from "@connectrpc/connect";
+import { Level } from "level";
+import { afterAll, afterEach, beforeEach, describe, expect, test } from "vitest";
+import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
+import { TransactionOutcome } from "../../gen/x1410/v1/ledger_pb.ts";
+import { reasonOf } from "../communications/refusal.ts";
+import { LedgerStoreFault, storedParts } from "./chain-store.ts";
+import type { LedgerEngine } from "./engine.ts";
+import {
+  type FixtureNode,
+  hexId,
+  type LedgerFixture,
+  ledgerFixture,
+  ledgerIdentities,
+  networkId,
+} from "./ledger.fixture.ts";
+import { signTransaction } from "./transaction.ts";
+import { verifyChain } from "./verify.ts";
+
+const identities = ledgerIdentities();
+afterAll(() => identities.remove());
+let network: LedgerFixture;
+let node: FixtureNode;
+
+beforeEach(() => {
+  network = ledgerFixture({ identities, count: 1, quorum: 1 });
+  node = network.nodes[0] as FixtureNode;
+});
+afterEach(() => network.close());
+
+const sign = () => {
+  const action = { case: "createContract", value: { contractId: hexId() } } as const;
+  return signTransaction(network.management, networkId, action, new Date());
+};
+const submit = async (engine: LedgerEngine, signed = sign()) => {
+  const [receipt] = await engine.submit([signed.envelope]);
+  expect(receipt?.outcome).toBe(TransactionOutcome.ACCEPTED);
+  return signed.transactionId;
+};
+const key = (height: number): string => height.toString(16).padStart(16, "0");
+
+async function tamper(
+  change: (parts: ReturnType<typeof storedParts>, db: Level<string, string>) => Promise<void>,
+): Promise<void> {
+  const db = new Level<string, string>(node.directory);
+  await db.open();
+  await change(storedParts(db), db);
+  await db.close();
+}
+
+async function faultAtStart(): Promise<LedgerStoreFault> {
+  const fault = await node.start().then(
+    () => expect.unreachable("it should refuse"),
+    (error: unknown) => error,
+  );
+  expect(fault).toBeInstanceOf(LedgerStoreFault);
+  return fault as LedgerStoreFault;
+}
+
+async function blocksOn(engineNode: FixtureNode) {
+  const { ledger } = network.remote(engineNode, network.management.identity);
+  const blocks = [];
+  for await (const { block } of ledger.streamBlocks({ fromHeight: 1n })) if (block !== undefined) blocks.push(block);
+  return blocks;
+}
+
+describe("opening", () => {
+  beforeEach(async () => {
+    const { engine } = await node.start();
+    for (let turn = 0; turn < 3; turn++) await submit(engine);
+    await node.stop();
+  });
+
+  test("a last write that is torn is dropped, and the chain goes on from the block before", async () => {
+    const log = readdirSync(node.directory).find((name) => name.endsWith(".log")) ?? "";
+    const file = join(node.directory, log);
+    truncateSync(file, statSync(file).size - 7);
+    const { engine } = await node.start();
+    expect((await engine.head()).height).toBe(2n);
+    await submit(engine);
+    expect(await verifyChain(await blocksOn(node), network)).toMatchObject({ intact: true, transactions: 3n });
+  });
+
+  test("the head's block is missing", async () => {
+    await tamper(({ blocks }) => blocks.del(key(3)));
+    expect(await faultAtStart()).toMatchObject({ code: "corrupt", height: 3n });
+  });
+
+  test("a block beyond the head", async () => {
+    await tamper(async ({ blocks }) => blocks.put(key(4), (await blocks.get(key(3))) as Uint8Array));
+    expect(await faultAtStart()).toMatchObject({ code: "corrupt", height: 3n });
+  });
+
+  test("the head's block is another one", async () => {
+    await tamper(async ({ blocks }) => blocks.put(key(3), (await blocks.get(key(2))) as Uint8Array));
+    expect(await faultAtStart()).toMatchObject({ code: "corrupt", height: 3n });
+  });
+
+  test("a bit of the head's block is flipped", async () => {
+    await tamper(async ({ blocks }) => {
+      const bytes = Buffer.from((await blocks.get(key(3))) as Uint8Array);
+      bytes[bytes.length - 5] = (bytes.at(-5) ?? 0) ^ 1;
+      await blocks.put(key(3), bytes);
+    });
+    expect(await faultAtStart()).toMatchObject({ code: "corrupt", height: 3n });
+  });
+
+  test("a transaction is not indexed", async () => {
+    await tamper(({ state }) => state.clear({ gte: "t!", lt: 't"' }));
+    expect(await faultAtStart()).toMatchObject({ code: "corrupt", height: 3n });
+  });
+
+  test("the head record is missing", async () => {
+    await tamper((_, db) => db.sublevel("meta").del("head"));
+    expect(await faultAtStart()).toMatchObject({ code: "corrupt", height: 3n });
+  });
+
+  test("another network's", async () => {
+    const fault = await node.start({ networkId: "other.net" }).catch((error: unknown) => error);
+    expect(fault).toMatchObject({ code: "other-network" });
+  });
+
+  test("a damaged block in the middle is refused when it is read, not served", async () => {
+    await tamper(({ blocks }) => blocks.put(key(2), Buffer.from("ffff", "hex")));
+    await node.start();
+    const failure = await blocksOn(node).catch(ConnectError.from);
+    expect(reasonOf(failure)).toBe(ErrorReason.INTERNAL_FAULT);
+  });
+});
+
+describe("failing writes", () => {
+  /** Makes the next write fail, before or after it reached the disk. */
+  function failNextWrite(db: Level, reached: boolean): void {
+    const write = db.batch.bind(db) as (...args: unknown[]) => Promise<void>;
+    const failing = async (...args: unknown[]): Promise<void> => {
+      Object.assign(db, { batch: write });
+      if (reached) await write(...args);
+      throw Object.assign(new Error("no space left on device"), { code: "LEVEL_IO_ERROR" });
+    };
+    Object.assign(db, { batch: failing });
+  }
+
+  test("nothing reached the disk: refused, nothing recorded, and the service recovers by itself", async () => {
+    const { engine } = await node.start();
+    await submit(engine);
+    failNextWrite(node.db, false);
+    const signed = sign();
+    const failure = await engine.submit([signed.envelope]).catch(ConnectError.from);
+    expect(reasonOf(failure)).toBe(ErrorReason.LEDGER_UNAVAILABLE);
+    expect(await engine.get(signed.transactionId)).toBeUndefined();
+    await submit(engine, signed);
+    expect((await engine.head()).height).toBe(2n);
+    expect(await verifyChain(await blocksOn(node), network)).toMatchObject({ intact: true });
+  });
+
+  test("it reached the disk although the write failed: then it is accepted", async () => {
+    const { engine } = await node.start();
+    failNextWrite(node.db, true);
+    const transactionId = await submit(engine);
+    expect(await engine.get(transactionId)).toBeDefined();
+    await submit(engine);
+    expect((await engine.head()).height).toBe(2n);
+  });
+
+  test("it cannot be told because the database does not open: outcome unknown; later the identical bytes succeed", async () => {
+    const { engine } = await node.start();
+    await submit(engine);
+    const { db } = node;
+    const open = db.open.bind(db);
+    failNextWrite(db, false);
+    Object.assign(db, { open: () => Promise.reject(new Error("no space left on device")) });
+    const signed = sign();
+    const unknown = await engine.submit([signed.envelope]).catch(ConnectError.from);
+    expect(reasonOf(unknown)).toBe(ErrorReason.OUTCOME_UNKNOWN);
+    const refused = await engine.submit([sign().envelope]).catch(ConnectError.from);
+    expect(reasonOf(refused)).toBe(ErrorReason.LEDGER_UNAVAILABLE);
+    Object.assign(db, { open });
+    await submit(engine, signed);
+    expect((await engine.head()).height).toBe(2n);
+  });
+});

@@ -1,0 +1,162 @@
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Level } from "level";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { storedParts } from "./chain-store.ts";
+import { ledgerCommand } from "./cli.ts";
+import { hexId, ledgerFixture, ledgerIdentities, networkId } from "./ledger.fixture.ts";
+import { signTransaction } from "./transaction.ts";
+
+const identities = ledgerIdentities();
+const folder = mkdtempSync(join(tmpdir(), "x1410-audit-cli-"));
+const data = join(folder, "data");
+const pem = (name: string): string => join(data, "pki", name, "certificate.pem");
+let transactionId = "";
+
+beforeAll(async () => {
+  const network = ledgerFixture({ identities, count: 1, quorum: 1 });
+  const [node] = network.nodes;
+  if (node === undefined) throw new RangeError("no node");
+  const { engine } = await node.start();
+  for (let turn = 0; turn < 4; turn++) {
+    const action = { case: "createContract", value: { contractId: hexId() } } as const;
+    const signed = signTransaction(network.management, networkId, action, new Date());
+    await engine.submit([signed.envelope]);
+    if (turn === 1) transactionId = signed.transactionId;
+  }
+  await node.stop();
+  mkdirSync(join(data, "ledger-1"), { recursive: true });
+  cpSync(node.directory, join(data, "ledger-1", "db"), { recursive: true });
+  cpSync(identities.pkiDirectory, join(data, "pki"), { recursive: true });
+  await network.close();
+});
+
+afterAll(() => {
+  rmSync(folder, { recursive: true });
+  identities.remove();
+});
+
+async function x1410(...args: string[]): Promise<string> {
+  let out = "";
+  const command = ledgerCommand().exitOverride();
+  for (const one of [command, ...command.commands]) {
+    one.exitOverride().configureOutput({ writeOut: (text) => (out += text), writeErr: () => undefined });
+  }
+  await command.parseAsync(args, { from: "user" });
+  return out;
+}
+
+/** A copy of the data whose stored parts may be changed. */
+async function altered(
+  name: string,
+  change: (parts: ReturnType<typeof storedParts>) => Promise<void>,
+): Promise<string> {
+  const copy = join(folder, name);
+  cpSync(data, copy, { recursive: true });
+  const db = new Level<string, string>(join(copy, "ledger-1", "db"));
+  await change(storedParts(db));
+  await db.close();
+  return copy;
+}
+
+test("an intact ledger: verify, head, blocks", async () => {
+  expect(await x1410("verify", "--data", data, "--network", networkId)).toMatch(
+    /^intact: 4 blocks, 4 transactions\nhead {4}4 [0-9a-f]{64}\n$/,
+  );
+  expect(await x1410("head", "--data", data)).toMatch(/^height {8}4\nhash/);
+  const lines = (await x1410("blocks", "--data", data, "--first", "2", "--last", "3")).trim().split("\n");
+  expect(lines.map((line) => line.split(" ")[0])).toEqual(["2", "3"]);
+  const [json = ""] = (await x1410("blocks", "--data", data, "--json")).split("\n");
+  expect(JSON.parse(json)).toMatchObject({ networkId, height: "1", transactionCount: 1 });
+});
+
+test("an export verifies with the anchors alone; cut short or altered, it does not", async () => {
+  const file = join(folder, "chain.blocks");
+  expect(await x1410("export", file, "--data", data)).toContain("4 blocks");
+  await expect(x1410("export", file, "--data", data)).rejects.toThrow("exists already");
+  const anchors = join(folder, "anchors.pem");
+  writeFileSync(anchors, readFileSync(pem("root"), "utf8") + readFileSync(pem("intermediate"), "utf8"));
+  expect(await x1410("verify", "--from", file, "--anchors", anchors)).toContain("intact: 4 blocks");
+  expect(await x1410("head", "--from", file)).toContain("height        4");
+  const bytes = readFileSync(file);
+  const middle = Math.floor(bytes.length / 2);
+  bytes[middle] = (bytes[middle] ?? 0) ^ 1;
+  const bad = join(folder, "bad.blocks");
+  writeFileSync(bad, bytes);
+  await expect(x1410("verify", "--from", bad, "--anchors", anchors)).rejects.toThrow(/altered: .*block [23]/);
+  writeFileSync(bad, readFileSync(file));
+  truncateSync(bad, bytes.length - 10);
+  await expect(x1410("verify", "--from", bad, "--anchors", anchors)).rejects.toThrow("everything up to block 3");
+});
+
+describe("what was done to the stored blocks is located", () => {
+  const key = (height: number): string => height.toString(16).padStart(16, "0");
+
+  test("a removed block", async () => {
+    const copy = await altered("removed", ({ blocks }) => blocks.del(key(2)));
+    await expect(x1410("verify", "--data", copy)).rejects.toThrow("block 2: height");
+  });
+
+  test("exchanged blocks", async () => {
+    const copy = await altered("exchanged", async ({ blocks }) => {
+      const [two, three] = await blocks.getMany([key(2), key(3)]);
+      await blocks.put(key(2), three as Uint8Array);
+      await blocks.put(key(3), two as Uint8Array);
+    });
+    await expect(x1410("verify", "--data", copy)).rejects.toThrow("block 2: height");
+  });
+
+  test("a block that does not parse", async () => {
+    const copy = await altered("unreadable", ({ blocks }) => blocks.put(key(3), Buffer.from("ffff", "hex")));
+    await expect(x1410("verify", "--data", copy)).rejects.toThrow("everything up to block 2");
+  });
+
+  test("state that the blocks do not add up to", async () => {
+    const copy = await altered("state", async ({ state }) => {
+      for await (const contract of state.keys({ gte: "c!", lt: 'c"', limit: 1 })) await state.del(contract);
+    });
+    await expect(x1410("verify", "--data", copy)).rejects.toThrow("the node's state is not");
+  });
+
+  test("a head rolled back, against the one remembered", async () => {
+    const memory = join(folder, "head.txt");
+    await x1410("verify", "--data", data, "--remember", memory);
+    await x1410("verify", "--data", data, "--remember", memory);
+    const copy = await altered("rolled-back", ({ blocks }) => blocks.del(key(4)));
+    await expect(x1410("verify", "--data", copy, "--remember", memory)).rejects.toThrow("block 4: rollback");
+    expect(readFileSync(memory, "utf8")).toMatch(/^4 /);
+  });
+});
+
+test("evidence for a transaction can be printed, and checked by somebody else", async () => {
+  const evidence = join(folder, "evidence.json");
+  const json = await x1410("prove", transactionId, "--data", data);
+  writeFileSync(evidence, json);
+  const out = await x1410("check", evidence, "--anchors", pem("root"), "--data", data).catch(
+    (error: Error) => error.message,
+  );
+  expect(out).toContain("does not hold: transaction-signature");
+  expect(await x1410("check", evidence, "--data", data)).toMatch(
+    /^holds: createContract by urn:x1410:entity:dssm:m\nblock {3}2 of/,
+  );
+  await expect(x1410("check", evidence, "--data", data, "--network", "other")).rejects.toThrow("network");
+  const proof = JSON.parse(json) as { proof: { index?: number; path?: string[] } };
+  proof.proof.path = [Buffer.alloc(32).toString("base64")];
+  writeFileSync(evidence, JSON.stringify(proof));
+  await expect(x1410("check", evidence, "--data", data)).rejects.toThrow("inclusion");
+  await expect(x1410("prove", "0".repeat(64), "--data", data)).rejects.toThrow("no transaction");
+});
+
+test("what is no ledger is said to be none", async () => {
+  await expect(x1410("verify", "--data", join(folder, "nowhere"))).rejects.toThrow("no data directory");
+  await expect(x1410("verify", "--from", join(folder, "nothing"), "--data", data)).rejects.toThrow("does not exist");
+  await expect(x1410("prove", "abc", "--data", data)).rejects.toThrow("64 hexadecimal digits");
+});
+
+test("a node's data in use is left alone", async () => {
+  const db = new Level(join(data, "ledger-1", "db"));
+  await db.open();
+  await expect(x1410("verify", "--data", data)).rejects.toThrow("in use");
+  await db.close();
+});

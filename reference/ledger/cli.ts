@@ -1,0 +1,270 @@
+// `x1410 ledger`: what an auditor does offline, on the data of a stopped node or on an export, with nothing but the trust anchors.
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { create, fromJsonString, toJson, toJsonString } from "@bufbuild/protobuf";
+import { Command, InvalidArgumentError, Option } from "commander";
+import { ChainVerifier } from "../../certs/chain-verifier.ts";
+import { PUBLIC_FILE, writeDurably } from "../../certs/durable-file.ts";
+import { BlockHeaderSchema, Finality } from "../../gen/x1410/v1/ledger_pb.ts";
+import { GetTransactionResponseSchema } from "../../gen/x1410/v1/ledger_service_pb.ts";
+import {
+  type AuditSource,
+  AuditSourceError,
+  openExport,
+  openNodeDatabase,
+  TemporaryState,
+  writeExport,
+} from "./audit-source.ts";
+import { blockHash, type ChainHead, decodeEnvelope, decodeHeader, transactionIdOf } from "./block.ts";
+import { committedOf } from "./committed.ts";
+import type { LedgerTrust } from "./trust-at-time.ts";
+import { type ChainVerdict, verifyChain, verifyCommitted } from "./verify.ts";
+
+interface SourceOptions {
+  readonly data: string;
+  readonly node?: string;
+  readonly from?: string;
+}
+
+interface TrustOptions extends SourceOptions {
+  readonly anchors?: string;
+  readonly crls?: string;
+}
+
+interface VerifyOptions extends TrustOptions {
+  readonly network?: string;
+  readonly proposer?: string;
+  readonly remember?: string;
+}
+
+type Print = (line: string) => void;
+
+export function ledgerCommand(): Command {
+  const ledger = new Command("ledger").description(
+    "audit the ledger offline: on a stopped node's data, or on an export",
+  );
+  trusting(sourced(ledger.command("verify")))
+    .description("verify every block and say where the first fault is")
+    .option("--network <id>", "the network that it must be")
+    .option("--proposer <identity>", "the node that must have proposed the first block")
+    .option("--remember <file>", "compare with the head remembered there, then remember the new one")
+    .action(action(verify));
+  sourced(ledger.command("head")).description("show the newest block").action(action(head));
+  sourced(ledger.command("blocks"))
+    .description("list blocks")
+    .option("--first <height>", "from this one", height, 1n)
+    .option("--last <height>", "to this one", height)
+    .option("--json", "one header as JSON on each line")
+    .action(action(blocks));
+  trusting(sourced(ledger.command("prove")))
+    .description("print the evidence for a transaction as JSON, after checking it")
+    .argument("<id>", "the transaction, 64 hexadecimal digits", transactionId)
+    .action(action(prove));
+  trusting(sourced(ledger.command("check")))
+    .description("check evidence that `prove` or GetTransaction gave")
+    .argument("<file>", "GetTransactionResponse as JSON")
+    .option("--network <id>", "the network that it must be of")
+    .action(action(check));
+  sourced(ledger.command("export"))
+    .description("copy the chain into a file that `verify --from` reads")
+    .argument("<file>", "a new file")
+    .action(action(exportChain));
+  return ledger;
+}
+
+async function verify(print: Print, options: VerifyOptions): Promise<void> {
+  const remembered = options.remember === undefined ? undefined : readRemembered(options.remember);
+  const state = await TemporaryState.create();
+  try {
+    await withSource(options, async (source) => {
+      const verdict = await verifyChain(source.blocks(), {
+        trust: trustOf(options),
+        state,
+        ...(options.network === undefined ? {} : { networkId: options.network }),
+        ...(options.proposer === undefined ? {} : { firstProposer: options.proposer }),
+        ...(remembered === undefined ? {} : { remembered }),
+      });
+      if (!verdict.intact) throw faultOf(verdict);
+      const altered = await source.stateFault(state);
+      if (altered !== undefined)
+        throw new AuditSourceError(`the blocks are intact, but the node's state is not: ${altered}`);
+      if (options.remember !== undefined) remember(options.remember, verdict.head);
+      print(`intact: ${verdict.head.height} blocks, ${verdict.transactions} transactions`);
+      print(`head    ${verdict.head.height} ${hex(verdict.head.hash)}`);
+    });
+  } finally {
+    await state.remove();
+  }
+}
+
+async function head(print: Print, options: SourceOptions): Promise<void> {
+  await withSource(options, async (source) => {
+    const newest = (await source.newest())?.header?.payload;
+    if (newest === undefined) throw new AuditSourceError("the ledger has no block yet");
+    const { height, timeUnixMs, transactionCount, networkId, proposer } = decodeHeader(newest);
+    print(`height        ${height}`);
+    print(`hash          ${hex(blockHash(newest))}`);
+    print(`time          ${new Date(Number(timeUnixMs)).toISOString()}`);
+    print(`transactions  ${transactionCount}`);
+    print(`network       ${networkId}`);
+    print(`proposer      ${proposer}`);
+  });
+}
+
+async function blocks(
+  print: Print,
+  options: SourceOptions & { first: bigint; last?: bigint; json?: true },
+): Promise<void> {
+  await withSource(options, async (source) => {
+    for await (const block of source.blocks(options.first)) {
+      const bytes = block.header?.payload ?? new Uint8Array();
+      const header = decodeHeader(bytes);
+      if (options.last !== undefined && header.height > options.last) return;
+      const time = new Date(Number(header.timeUnixMs)).toISOString();
+      if (options.json) print(JSON.stringify(toJson(BlockHeaderSchema, header)));
+      else print(`${header.height} ${time} ${header.transactionCount} ${hex(blockHash(bytes))}`);
+    }
+  });
+}
+
+async function prove(print: Print, wanted: string, options: TrustOptions): Promise<void> {
+  await withSource(options, async (source) => {
+    for await (const block of source.blocks()) {
+      const ids = block.transactions.map((bytes) => transactionIdOf(decodeEnvelope(bytes).payload));
+      const index = ids.indexOf(wanted);
+      if (index < 0) continue;
+      const committed = committedOf(block, Finality.INCLUDED, [])(index);
+      if (committed === undefined) break;
+      const verdict = verifyCommitted(committed, trustOf(options));
+      if (!verdict.valid) throw new AuditSourceError(`the evidence does not hold: ${verdict.fault}: ${verdict.detail}`);
+      const { receipt, proof } = committed;
+      const evidence = create(GetTransactionResponseSchema, { receipt, proof });
+      print(toJsonString(GetTransactionResponseSchema, evidence, { prettySpaces: 2 }));
+      return;
+    }
+    throw new AuditSourceError(`no transaction ${wanted}`);
+  });
+}
+
+async function check(print: Print, file: string, options: TrustOptions & { network?: string }): Promise<void> {
+  let evidence: ReturnType<typeof parseEvidence>;
+  try {
+    evidence = parseEvidence(readFileSync(file, "utf8"));
+  } catch (cause) {
+    throw new AuditSourceError(`${file} is no evidence: ${cause instanceof Error ? cause.message : String(cause)}`);
+  }
+  const verdict = verifyCommitted(evidence, trustOf(options), options.network);
+  if (!verdict.valid) throw new AuditSourceError(`the evidence does not hold: ${verdict.fault}: ${verdict.detail}`);
+  const { header, transaction } = verdict;
+  print(`holds: ${transaction.action.case} by ${transaction.signer}`);
+  print(`block   ${header.height} of ${header.networkId}, ${new Date(Number(header.timeUnixMs)).toISOString()}`);
+  print(`nodes   ${verdict.nodes.join(" ")}`);
+}
+
+async function exportChain(print: Print, file: string, options: SourceOptions): Promise<void> {
+  if (existsSync(file)) throw new AuditSourceError(`${file} exists already`);
+  await withSource(options, async (source) => {
+    print(`${await writeExport(file, source.blocks())} blocks in ${file}`);
+  });
+}
+
+function parseEvidence(json: string) {
+  const { receipt, proof } = fromJsonString(GetTransactionResponseSchema, json);
+  if (receipt === undefined || proof === undefined) throw new SyntaxError("receipt or proof is missing");
+  return { transactionId: receipt.transactionId, envelope: proof.transaction, receipt, proof };
+}
+
+async function withSource(options: SourceOptions, use: (source: AuditSource) => Promise<void>): Promise<void> {
+  const source = options.from === undefined ? await openNodeDatabase(databaseOf(options)) : openExport(options.from);
+  try {
+    await use(source);
+  } catch (cause) {
+    if (cause instanceof SyntaxError) throw new AuditSourceError(cause.message);
+    throw cause;
+  } finally {
+    await source.close();
+  }
+}
+
+/** The node's database in a deployment's data directory; where the deployment has several nodes, one is named or the first taken. */
+function databaseOf({ data, node }: SourceOptions): string {
+  if (node !== undefined) return join(data, node, "db");
+  const nodes = existsSync(data) ? readdirSync(data).filter((name) => /^ledger-[0-9]+$/.test(name)) : [];
+  const [first] = nodes.sort((left, right) => Number(left.slice(7)) - Number(right.slice(7)));
+  if (first === undefined)
+    throw new AuditSourceError(`${data} is no data directory with a ledger; name one with --data`);
+  return join(data, first, "db");
+}
+
+/** Anchors and lists of the deployment, unless files are named. Nothing there is written. */
+function trustOf({ data, anchors, crls }: TrustOptions): LedgerTrust {
+  const pki = join(data, "pki");
+  const read = (file: string): string => {
+    if (!existsSync(file)) throw new AuditSourceError(`${file} does not exist; name the trust anchors with --anchors`);
+    return readFileSync(file, "utf8");
+  };
+  if (anchors !== undefined) {
+    const certificates = read(anchors);
+    const lists = crls === undefined ? { crlsRequired: false } : { crls: read(crls) };
+    return new ChainVerifier({ trustAnchors: certificates, intermediates: certificates, ...lists });
+  }
+  return new ChainVerifier({
+    trustAnchors: read(join(pki, "root", "certificate.pem")),
+    intermediates: read(join(pki, "intermediate", "certificate.pem")),
+    crls: ["root", "intermediate"].map((authority) => read(join(pki, authority, "crl.pem"))).join("\n"),
+  });
+}
+
+function readRemembered(file: string): { height: bigint; hash: Uint8Array } | undefined {
+  if (!existsSync(file)) return undefined;
+  const [, digits, hash] = /^([0-9]{1,19}) ([0-9a-f]{64})\n$/.exec(readFileSync(file, "utf8")) ?? [];
+  if (digits === undefined || hash === undefined) throw new AuditSourceError(`${file} remembers no head`);
+  return { height: BigInt(digits), hash: Buffer.from(hash, "hex") };
+}
+
+function remember(file: string, { height: at, hash }: ChainHead): void {
+  writeDurably(file, `${at} ${hex(hash)}\n`, PUBLIC_FILE);
+}
+
+function faultOf(verdict: Extract<ChainVerdict, { intact: false }>): Error {
+  const { head: last } = verdict;
+  return new AuditSourceError(
+    `altered: ${verdict.detail}; everything up to block ${last.height} ${hex(last.hash)} holds`,
+  );
+}
+
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString("hex");
+}
+
+function sourced(command: Command): Command {
+  return command
+    .option("--data <dir>", "data directory of the deployment", "x1410-data")
+    .option("--node <name>", "folder of the ledger node in it (default: the first, ledger-1)")
+    .addOption(new Option("--from <file>", "an export instead of a node's data").conflicts("node"));
+}
+
+function trusting(command: Command): Command {
+  return command
+    .option("--anchors <file>", "trust anchors and intermediates, PEM (default: those of the data directory)")
+    .option("--crls <file>", "revocation lists, PEM; without them, named anchors are taken as they are");
+}
+
+function height(text: string): bigint {
+  if (!/^[1-9][0-9]{0,18}$/.test(text)) throw new InvalidArgumentError("a height is a whole number from 1");
+  return BigInt(text);
+}
+
+function transactionId(text: string): string {
+  if (!/^[0-9a-f]{64}$/.test(text)) throw new InvalidArgumentError("a transaction id has 64 hexadecimal digits");
+  return text;
+}
+
+/** Runs an action with the command's own output. */
+function action<A extends unknown[]>(run: (print: Print, ...received: A) => Promise<void>) {
+  return async function (this: Command, ...received: unknown[]): Promise<void> {
+    const write = this.configureOutput().writeOut ?? ((text: string) => process.stdout.write(text));
+    // commander appends the command itself after arguments and options.
+    await run((line) => void write(`${line}\n`), ...(received.slice(0, -1) as A));
+  };
+}
