@@ -29,7 +29,10 @@ export const annexA1: Procedure<Cast> = {
   async replay({ step, consequence, independently }, { provider, consumer, records, leftovers }) {
     const data = await step("A1.1", "DP", "collects and desensitizes", (seen) => desensitized(records, seen));
 
-    const secret = await step("A1.2.1", "DP", "generates the data encryption key", () => randomBytes(32));
+    const secret = await step("A1.2.1", "DP", "generates the data encryption key", (seen) => {
+      seen("by the kit: 32 random bytes");
+      return randomBytes(32);
+    });
     const key = await step("A1.2.2", "DP → KSS", "registers for a key id and its address", (seen) =>
       provider.registerKey(seen),
     );
@@ -41,9 +44,10 @@ export const annexA1: Procedure<Cast> = {
     });
     await step("A1.2.4", "DSS → DP", "ciphertext id and storage address", (seen) => seen(stored.address));
 
-    const information = await step("A1.3", "DP", "creates the data-sharing information", () =>
-      provider.information(key, stored, encrypted.encryptedData),
-    );
+    const information = await step("A1.3", "DP", "creates the data-sharing information", (seen) => {
+      seen("by the kit: with size, SHA-256 and key commitment of the ciphertext, there being no metadata");
+      return provider.information(key, stored, encrypted.encryptedData);
+    });
     await step("A1.4", "DP ↔ AAU", "mutual authentication, right to publish", async (seen) => {
       const rights = await provider.authenticate(seen);
       expect(rights.publish, "the right to publish");
@@ -110,7 +114,7 @@ export const annexA1: Procedure<Cast> = {
       () =>
         consequence("A1.11", "PUB → SUB", "notifies", async (seen) => {
           await delivered;
-          seen("shown by A1.12");
+          seen("the news reaches the subscriber in A1.12");
         }),
       () =>
         step("A1.12", "SUB → subscribers", "sends", async (seen) => {

@@ -12,7 +12,9 @@ export async function desensitized(records: Uint8Array, seen: Seen): Promise<Uin
   const { data, count } = await treat(records);
   const left = valuesIn(data, canaries(records));
   expect(left.length === 0, `no personal value of the raw data in the result (${left.length} are left)`);
-  seen(`${count} records, ${data.length} bytes; none of the names, phone, card numbers and e-mail addresses is left`);
+  seen(
+    `by the kit: ${count} records, ${data.length} bytes; none of the names, phone, card numbers and e-mail addresses is left`,
+  );
   collections.set(records, Promise.resolve(data));
   return data;
 }

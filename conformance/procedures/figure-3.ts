@@ -40,21 +40,26 @@ export const figure3: Procedure<Cast> = {
       provider.registerPackage(seen),
     );
 
-    const information = await step("F3.3.1", "DP", "creates the data-sharing information", () =>
-      provider.information(key, stored),
-    );
-    const secret = await step("F3.3.2", "DP", "generates the key", () => randomBytes(32));
+    const information = await step("F3.3.1", "DP", "creates the data-sharing information", (seen) => {
+      seen("by the kit: identifiers, addresses, allowed parties, attributes");
+      return provider.information(key, stored);
+    });
+    const secret = await step("F3.3.2", "DP", "generates the key", (seen) => {
+      seen("by the kit: 32 random bytes");
+      return randomBytes(32);
+    });
     const permission = await step("F3.3.3", "DP", "sets the access permission", (seen) => {
-      seen("1 access, read only, for one hour");
+      seen("by the kit: 1 access, read only, for one hour");
       return provider.permission(key, stored, { accessTimes: 1, readOnly: true });
     });
     const encrypted = provider.encrypt(data, secret, key);
-    const metadata = await step("F3.3.4", "DP", "generates the metadata", () =>
-      provider.metadata(key, stored, encrypted.encryptedData),
-    );
+    const metadata = await step("F3.3.4", "DP", "generates the metadata", (seen) => {
+      seen("by the kit: signed over the ids and the encrypted data's size, SHA-256 and key commitment");
+      return provider.metadata(key, stored, encrypted.encryptedData);
+    });
     const wrapped = await step("F3.3.5", "DP", "generates the package", (seen) => {
       const made = provider.package(metadata, encrypted);
-      seen(`${made.bytes.length} bytes`);
+      seen(`by the kit: ${made.bytes.length} bytes`);
       return made;
     });
 
@@ -131,7 +136,7 @@ export const figure3: Procedure<Cast> = {
       () =>
         consequence("F3.11", "PUB → SUB", "notifies: address, information", async (seen) => {
           await delivered;
-          seen("shown by F3.12");
+          seen("the news reaches the subscriber in F3.12");
         }),
       () =>
         step("F3.12", "SUB → subscribers", "sends address and information", async (seen) => {
