@@ -15,8 +15,12 @@ const CONSUMER = `
 import { create } from "@bufbuild/protobuf";
 import { formatIdentity } from "x1410/certs/identity";
 import { GetKeyRequestSchema, type GetKeyRequest } from "x1410/gen/key_storage_pb";
+import * as provider from "x1410/data-provider";
+import * as consumer from "x1410/data-consumer";
+import * as conformance from "x1410/conformance";
 const request: GetKeyRequest = create(GetKeyRequestSchema, { keyId: "0".repeat(32) });
 if (formatIdentity("user", "alice") !== "urn:x1410:user:alice" || request.keyId.length !== 32) throw new Error("unexpected");
+for (const module of [provider, consumer, conformance]) if (Object.keys(module).length === 0) throw new Error("nothing exported");
 `;
 
 /** The environment of a user: no tool of this project in PATH, nothing that an npm above has set, the wanted Node.js first. */
