@@ -15,7 +15,7 @@ import { InformationPublicationService } from "../../gen/x1410/v1/information_pu
 import { InformationSubscriptionService } from "../../gen/x1410/v1/information_subscription_pb.ts";
 import { KeyStorageService } from "../../gen/x1410/v1/key_storage_pb.ts";
 import { parseContractAddress, parseStorageAddress } from "../communications/address.ts";
-import { refusal } from "../communications/refusal.ts";
+import { reasonOf, refusal } from "../communications/refusal.ts";
 import { newContext, signMessage } from "../envelope/sign.ts";
 import type { ConnectedUser } from "../user/connected-user.ts";
 import { follow } from "../user/followed-stream.ts";
@@ -27,7 +27,7 @@ import { AccessJournal } from "./access-journal.ts";
 import { checkAccessEvidence, checkGrant, checkPublished, type Grant } from "./grant.ts";
 import { downloadPackage } from "./package-download.ts";
 import { type ValidPackage, validateCiphertext, validatePackage } from "./package-validation.ts";
-import { UnwrappingSession } from "./unwrapping.ts";
+import { UnwrappingError, UnwrappingSession } from "./unwrapping.ts";
 import { UsageReports } from "./usage-reports.ts";
 
 export interface ConsumerDependencies {
@@ -132,8 +132,8 @@ export class DataConsumer {
     try {
       session = await this.#execute(contractAddress, signed.information, journal, seen);
     } catch (cause) {
-      if (mayPass(cause)) journal.release();
-      else journal.finish();
+      if (isSettled(cause)) journal.finish();
+      else journal.release();
       throw cause;
     }
     journal.finish();
@@ -274,4 +274,9 @@ export class DataConsumer {
   #call<T>(call: (options: CallOptions) => Promise<T>): Promise<T> {
     return repeat(this.#patience, () => this.#user.inSession(call));
   }
+}
+
+/** Whether nothing more can come of an access: an entity or the session has refused it for good. */
+function isSettled(cause: unknown): boolean {
+  return cause instanceof UnwrappingError || (reasonOf(cause) !== ErrorReason.UNSPECIFIED && !mayPass(cause));
 }

@@ -32,13 +32,14 @@ export type Flaw =
   /** The ciphertext is not the one that was signed. */
   | "digest";
 
-/** A package that is refused: DATA_LOSS. `flaw` is stable. */
-export class PackageError extends ConnectError {
+/** A package that is refused, as DATA_LOSS. `flaw` is stable. */
+export class PackageError extends Error {
+  override name = "PackageError";
+  readonly code = Code.DataLoss;
   readonly flaw: Flaw;
 
   constructor(flaw: Flaw, text: string, cause?: unknown) {
-    super(`the package is refused (${flaw}): ${text}`, Code.DataLoss, undefined, undefined, cause);
-    this.name = "PackageError";
+    super(`the package is refused (${flaw}): ${text}`, cause === undefined ? {} : { cause });
     this.flaw = flaw;
   }
 }

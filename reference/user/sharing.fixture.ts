@@ -36,6 +36,7 @@ import { type SignedEnvelope, SignedEnvelopeSchema } from "../../gen/x1410/v1/en
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { InformationPublicationService } from "../../gen/x1410/v1/information_publication_pb.ts";
 import { KeyStorageService } from "../../gen/x1410/v1/key_storage_pb.ts";
+import { CreateContractSchema, RecordAccessSchema } from "../../gen/x1410/v1/ledger_pb.ts";
 import { contractAddress, keyAddress, packageAddress } from "../communications/address.ts";
 import { refusal } from "../communications/refusal.ts";
 import { implement, type Registration } from "../communications/service.ts";
@@ -200,23 +201,12 @@ export class Sharing {
         this.#call("ConfirmStorage", () => {
           const record = this.#policy(policyId);
           const submission = fromBinary(PolicySubmissionSchema, record.signedPolicy?.payload ?? new Uint8Array());
-          Object.assign(record, this.#contract(policyId, submission));
+          Object.assign(record, contractEvidence(this.#fixture, policyId, submission));
           record.state = PolicyState.PUBLISHED;
           record.contractAddress = contractAddress("test", policyId);
           return { policy: record };
         }),
     };
-  }
-
-  #contract(contractId: string, { information, policy, accessPermission }: PolicySubmission) {
-    return this.#fixture.recorded(
-      { case: "createContract", value: { contractId, commitments: [] } as never },
-      {
-        ...(information && { information: toBinary(DataSharingInformationSchema, information) }),
-        ...(policy && { policy: toBinary(DataSharingPolicySchema, policy) }),
-        ...(accessPermission && { permission: toBinary(AccessPermissionSchema, accessPermission) }),
-      },
-    );
   }
 
   #publication(): Partial<ServiceImpl<typeof InformationPublicationService>> {
@@ -272,7 +262,11 @@ export class Sharing {
     const evidence = this.#fixture.recorded(
       {
         case: "recordAccess",
-        value: { accessId: record.accessId, contractId, consumerPseudonym: randomBytes(32), commitments: [] } as never,
+        value: create(RecordAccessSchema, {
+          accessId: record.accessId,
+          contractId,
+          consumerPseudonym: randomBytes(32),
+        }),
       },
       { record: toBinary(AccessRecordSchema, record), request: toBinary(SignedEnvelopeSchema, request) },
     );
@@ -318,6 +312,26 @@ export class Sharing {
     this.payloads.set(method, [...(this.payloads.get(method) ?? []), envelope.payload]);
     return envelope;
   }
+}
+
+/** What is on the ledger once a contract is. */
+export function contractEvidence(
+  fixture: UserFixture,
+  contractId: string,
+  {
+    information,
+    policy,
+    accessPermission,
+  }: Partial<Pick<PolicySubmission, "information" | "policy" | "accessPermission">>,
+) {
+  return fixture.recorded(
+    { case: "createContract", value: create(CreateContractSchema, { contractId }) },
+    {
+      ...(information && { information: toBinary(DataSharingInformationSchema, information) }),
+      ...(policy && { policy: toBinary(DataSharingPolicySchema, policy) }),
+      ...(accessPermission && { permission: toBinary(AccessPermissionSchema, accessPermission) }),
+    },
+  );
 }
 
 function sha256(bytes: Uint8Array): Uint8Array {
