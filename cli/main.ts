@@ -7,6 +7,10 @@ interface Subcommand {
   readonly name: string;
   readonly description: string;
   readonly load: () => Promise<Command>;
+  /** Left out of the help: programs of this project call it. */
+  readonly hidden?: true;
+  /** Exit code where it could not do its work; 1 unless told. */
+  readonly faultCode?: number;
 }
 
 const SUBCOMMANDS: readonly Subcommand[] = [
@@ -29,11 +33,24 @@ const SUBCOMMANDS: readonly Subcommand[] = [
     name: "conformance",
     description: "replay the procedures of X.1410 against an implementation",
     load: async () => (await import("../conformance/cli.ts")).conformanceCommand(),
+    // 1 and 2 are verdicts.
+    faultCode: 3,
+  },
+  {
+    name: "ledger",
+    description: "audit the ledger offline",
+    load: async () => (await import("../reference/ledger/cli.ts")).ledgerCommand(),
   },
   {
     name: "certs",
     description: "create and run the certification authority of a deployment",
     load: async () => (await import("../certs/cli.ts")).certsCommand(),
+  },
+  {
+    name: "entity",
+    description: "serve one entity, as `x1410 up --split` orders it to",
+    load: async () => (await import("./entity.ts")).entityCommand(),
+    hidden: true,
   },
 ];
 
