@@ -13,10 +13,12 @@ export class Channels {
   readonly #open: (role: EntityRole) => ClosableTransport;
   readonly #transports = new Map<EntityRole, ClosableTransport>();
 
-  constructor(target: Target, credential: Credential, stack: ClientStack) {
+  /** @param stack one of the client stacks, or any other way to open a connection */
+  constructor(target: Target, credential: Credential, stack: ClientStack | typeof grpcTransport) {
+    const open = typeof stack === "string" ? clientStacks[stack] : stack;
     const revocationLists = target.revocationListsPem === "" ? [] : [target.revocationListsPem];
     this.#open = (role) =>
-      clientStacks[stack]({
+      open({
         address: target.entities[role].endpoint,
         serverIdentity: target.entities[role].identity,
         credentials: {

@@ -50,7 +50,12 @@ export class TokenIssuer {
   }
 
   get client() {
-    const registration = implement(TokenService, {
+    return bindDirect(this.registration, { peer: directPeer(KSS) });
+  }
+
+  /** The same, for a server of its own. */
+  get registration() {
+    return implement(TokenService, {
       listTokenKeys: async () => {
         this.fetches++;
         this.#assertReachable();
@@ -65,7 +70,6 @@ export class TokenIssuer {
         return create(IntrospectTokenResponseSchema, { active: !this.revoked.has(tokenId) });
       },
     });
-    return bindDirect(registration, { peer: directPeer(KSS) });
   }
 
   get publicKey(): KeyObject {
