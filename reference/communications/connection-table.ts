@@ -29,19 +29,20 @@ export class ConnectionTable {
    * Enters a connection whose handshake is done; it leaves by itself when the socket closes. From then on the socket gives the
    * connection's id for its remote address: that is how RPC stacks tell which connection a call came over, and addresses and ports alone
    * would not be unique (two networks behind address translation may share them).
+   * @param pskIdentity whose pre-shared key the handshake was verified with, where it was
    */
-  enter(socket: TLSSocket): void {
+  enter(socket: TLSSocket, pskIdentity?: string): void {
     const connectionId = randomUUID();
     Object.defineProperties(socket, { remoteAddress: { value: connectionId }, remotePort: { value: undefined } });
-    const certificate = socket.getPeerX509Certificate();
-    const identity = certificate === undefined ? undefined : identityOf(certificate);
+    const certificate = pskIdentity === undefined ? socket.getPeerX509Certificate() : undefined;
+    const identity = certificate === undefined ? pskIdentity : identityOf(certificate);
     this.#connections.set(connectionId, {
       socket,
       peer: {
         identity: identity ?? "",
         fingerprint: certificate === undefined ? "" : fingerprintOf(certificate),
         certificate: certificate?.raw,
-        transport: certificate === undefined ? "anonymous" : "mtls",
+        transport: certificate !== undefined ? "mtls" : pskIdentity !== undefined ? "psk" : "anonymous",
         connectionId,
       },
       identityInvalid: certificate !== undefined && (identity === undefined || parseIdentity(identity) === undefined),
@@ -88,6 +89,11 @@ export class ConnectionTable {
 
   cut(connectionId: string): void {
     this.#connections.get(connectionId)?.socket.destroy();
+  }
+
+  /** Cuts the connections of these identities, for whom a pre-shared key holds no more. */
+  cutPeers(identities: ReadonlySet<string>): void {
+    for (const { peer, socket } of this.#connections.values()) if (identities.has(peer.identity)) socket.destroy();
   }
 
   cutAll(): void {

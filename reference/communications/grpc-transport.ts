@@ -14,6 +14,7 @@ import {
 } from "./channel-options.ts";
 import { GrpcClientCall } from "./grpc-client-call.ts";
 import { metadataFromHeaders } from "./grpc-metadata.ts";
+import type { Codecs } from "./message-codec.ts";
 import { serverIdentityCheck } from "./server-identity.ts";
 import { secureContextOptions } from "./tls-credentials.ts";
 
@@ -31,29 +32,35 @@ export function grpcTransport(options: ChannelOptions): ClosableTransport {
     maxMessageBytes = defaultMaxMessageBytes,
     codecs = bulkCodecs,
   } = options;
-  const channel = new Channel(
-    address,
-    ChannelCredentials.createFromSecureContext(createSecureContext(secureContextOptions(credentials)), {
-      checkServerIdentity: serverIdentityCheck(serverIdentity),
-    }),
-    {
-      "grpc.max_receive_message_length": maxMessageBytes,
-      "grpc.max_send_message_length": maxMessageBytes,
-      "grpc-node.flow_control_window": flowControlWindowBytes,
-      "grpc.keepalive_time_ms": keepaliveMs,
-      "grpc.keepalive_timeout_ms": keepaliveTimeoutMs,
-      "grpc.ssl_target_name_override": serverName(address),
-      "grpc.default_authority": address,
-      "grpc.initial_reconnect_backoff_ms": 100,
-      "grpc.max_reconnect_backoff_ms": 5000,
-      // Repeating a call is for the caller, who knows what a lost answer means.
-      "grpc.enable_retries": 0,
-      "grpc.enable_http_proxy": 0,
-      "grpc.enable_channelz": 0,
-      "grpc.service_config_disable_resolution": 1,
-      "grpc.use_local_subchannel_pool": 1,
-    },
+  const channelCredentials = ChannelCredentials.createFromSecureContext(
+    createSecureContext(secureContextOptions(credentials)),
+    { checkServerIdentity: serverIdentityCheck(serverIdentity) },
   );
+  return overChannel(new Channel(address, channelCredentials, channelArguments(address, maxMessageBytes)), codecs);
+}
+
+/** How every channel of a client is set, whatever authenticates it. */
+export function channelArguments(address: string, maxMessageBytes: number) {
+  return {
+    "grpc.max_receive_message_length": maxMessageBytes,
+    "grpc.max_send_message_length": maxMessageBytes,
+    "grpc-node.flow_control_window": flowControlWindowBytes,
+    "grpc.keepalive_time_ms": keepaliveMs,
+    "grpc.keepalive_timeout_ms": keepaliveTimeoutMs,
+    "grpc.ssl_target_name_override": serverName(address),
+    "grpc.default_authority": address,
+    "grpc.initial_reconnect_backoff_ms": 100,
+    "grpc.max_reconnect_backoff_ms": 5000,
+    // Repeating a call is for the caller, who knows what a lost answer means.
+    "grpc.enable_retries": 0,
+    "grpc.enable_http_proxy": 0,
+    "grpc.enable_channelz": 0,
+    "grpc.service_config_disable_resolution": 1,
+    "grpc.use_local_subchannel_pool": 1,
+  };
+}
+
+export function overChannel(channel: Channel, codecs: Codecs): ClosableTransport {
   const open = (
     method: DescMethod,
     signal: AbortSignal | undefined,

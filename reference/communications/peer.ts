@@ -2,7 +2,7 @@
 import { createContextKey } from "@connectrpc/connect";
 
 export interface Peer {
-  /** The one URI of the certificate, or of the pre-shared key; "" where the peer has no certificate (enrolment port only). */
+  /** The one URI of the certificate, or of the pre-shared key; "" where the peer has neither (enrolment port only). */
   readonly identity: string;
   /** SHA-256 of the certificate in DER, 64 lower-case hexadecimal digits; "" where there is none. */
   readonly fingerprint: string;

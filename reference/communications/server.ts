@@ -11,7 +11,7 @@ import { reflection } from "./reflection.ts";
 import { requestValidation } from "./request-validation.ts";
 import type { Registration } from "./service.ts";
 import type { TlsCredentials } from "./tls-credentials.ts";
-import { TlsListener } from "./tls-listener.ts";
+import { type Clients, TlsListener } from "./tls-listener.ts";
 
 export interface ServerOptions {
   /** For the log, e.g. "kss". */
@@ -26,8 +26,8 @@ export interface ServerOptions {
   readonly accessControl?: AccessControl;
   /** Further guards, run after access control and before validation. */
   readonly guards?: readonly Guard[];
-  /** "anonymous" for an enrolment port; default "certificate". */
-  readonly clients?: "certificate" | "anonymous";
+  /** "anonymous" for an enrolment port, keys for a port of pre-shared keys; default "certificate". */
+  readonly clients?: Clients;
   /** Standard health and reflection services; default both. */
   readonly health?: boolean;
   readonly reflection?: boolean;

@@ -1,16 +1,24 @@
-// The one door of a server: TLS with client certificates on a port of its own (clause 7.2.5, AAC1, AAC2, AAC4). What comes through is
-// handed on as a socket with a known peer; which RPC stack speaks on it is not decided here.
+// The one door of a server: TLS with client certificates, or with pre-shared keys, on a port of its own (clause 7.2.5, AAC1, AAC2, AAC4).
+// What comes through is handed on as a socket with a known peer; which RPC stack speaks on it is not decided here.
 import type { AddressInfo } from "node:net";
-import { createServer, type Server, type TLSSocket } from "node:tls";
+import { createServer, type Server, type TLSSocket, type TlsOptions } from "node:tls";
 import { ConnectionTable } from "./connection-table.ts";
 import type { Log } from "./log.ts";
+import { PreSharedKeys } from "./pre-shared-keys.ts";
+import { pskServerOptions } from "./psk-handshake.ts";
 import { RevocationStatus } from "./revocation-status.ts";
 import { secureContextOptions, type TlsCredentials } from "./tls-credentials.ts";
 
+/**
+ * "certificate": whoever has no valid one fails in the handshake. "anonymous": none is asked for (enrolment port only). Pre-shared keys: no
+ * certificate on either side.
+ */
+export type Clients = "certificate" | "anonymous" | PreSharedKeys;
+
 export interface TlsListenerOptions {
+  /** Not shown on a port for pre-shared keys. */
   readonly credentials: TlsCredentials;
-  /** "certificate": whoever has no valid one fails in the handshake. "anonymous": none is asked for (enrolment port only). */
-  readonly clients: "certificate" | "anonymous";
+  readonly clients: Clients;
   readonly protocols: readonly ("h2" | "http/1.1")[];
   readonly handshakeTimeoutMs: number;
   readonly maxConnections: number;
@@ -28,21 +36,24 @@ export class TlsListener {
   readonly connections: ConnectionTable;
   readonly #options: TlsListenerOptions;
   readonly #server: Server;
+  readonly #pskIdentities = new WeakMap<TLSSocket, string>();
 
   private constructor(options: TlsListenerOptions) {
     const { credentials, clients, protocols, handshakeTimeoutMs, maxConnections, log } = options;
     this.#options = options;
     this.connections = new ConnectionTable(new RevocationStatus(credentials));
     this.#server = createServer({
-      ...secureContextOptions(credentials),
-      requestCert: clients === "certificate",
-      rejectUnauthorized: clients === "certificate",
+      ...this.#handshakeOptions(),
       ALPNProtocols: [...protocols],
       handshakeTimeout: handshakeTimeoutMs,
       noDelay: true,
     });
     this.#server.maxConnections = maxConnections;
     this.#server.on("secureConnection", (socket) => this.#accept(socket));
+    if (clients instanceof PreSharedKeys) {
+      const stop = clients.onWithdrawal((identities) => this.connections.cutPeers(identities));
+      this.#server.on("close", stop);
+    }
     this.#server.on("tlsClientError", (error, socket) => {
       log.warn("handshake failed", { error: codeOf(error) });
       // Node reports a handshake that takes too long, and leaves it open.
@@ -79,7 +90,9 @@ export class TlsListener {
   /** New credentials and lists for new connections at once, and for the calls on the open ones. Throws before anything has changed. */
   reload(credentials: TlsCredentials): void {
     const status = new RevocationStatus(credentials);
-    this.#server.setSecureContext(secureContextOptions(credentials));
+    if (!(this.#options.clients instanceof PreSharedKeys)) {
+      this.#server.setSecureContext(secureContextOptions(credentials));
+    }
     this.connections.reassess(status);
   }
 
@@ -88,11 +101,23 @@ export class TlsListener {
     if (this.#server.listening) this.#server.close();
   }
 
+  #handshakeOptions(): TlsOptions {
+    const { credentials, clients } = this.#options;
+    if (clients instanceof PreSharedKeys) {
+      return pskServerOptions(clients, (socket, identity) => void this.#pskIdentities.set(socket, identity));
+    }
+    const required = clients === "certificate";
+    return { ...secureContextOptions(credentials), requestCert: required, rejectUnauthorized: required };
+  }
+
   #accept(socket: TLSSocket): void {
     // A peer that vanishes is its own business; the RPC stack sees the close.
     socket.on("error", () => undefined);
     try {
-      this.connections.enter(socket);
+      const pskIdentity = this.#pskIdentities.get(socket);
+      if (this.#options.clients instanceof PreSharedKeys && pskIdentity === undefined)
+        throw new Error("no pre-shared key");
+      this.connections.enter(socket, pskIdentity);
       this.#options.onConnection(socket);
     } catch (error) {
       this.#options.log.error("connection refused", { error: codeOf(error) });
