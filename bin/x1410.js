@@ -18,6 +18,11 @@ if (!supported) {
   if (checkout && !process.features.typescript) {
     refuse("a checkout needs the Node.js that npm ci installs in it: npx x1410, or npm start");
   } else {
+    // What V8 has made of the code is kept beside it, where nobody else can put something in its place; where that is not writable, not.
+    const cache = new URL("../build/compile-cache", import.meta.url);
+    process
+      .getBuiltinModule("node:module")
+      .enableCompileCache(process.getBuiltinModule("node:url").fileURLToPath(cache));
     import(checkout ? source.href : compiled.href).then(
       (cli) => cli.main(process.argv.slice(2)),
       (error) => refuse(`cannot be loaded, run npm ci or install it anew: ${error.message}`),

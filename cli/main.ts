@@ -64,19 +64,21 @@ export async function main(args: readonly string[]): Promise<void> {
     });
   }
   const debug = args.includes("--debug");
+  const rest = args.filter((arg) => arg !== "--debug");
+  const [first, second] = rest.filter((arg) => !arg.startsWith("-"));
+  const wanted = first === "help" ? second : first;
+  const faultCode = SUBCOMMANDS.find(({ name }) => name === wanted)?.faultCode ?? 1;
   process.on("uncaughtException", (error) => {
-    fail(error, debug);
-    process.exit(1);
+    fail(error, faultCode, debug);
+    process.exit();
   });
   try {
-    const rest = args.filter((arg) => arg !== "--debug");
-    const [first, second] = rest.filter((arg) => !arg.startsWith("-"));
-    const program = await createProgram(first === "help" ? second : first);
+    const program = await createProgram(wanted);
     await program.parseAsync(rest, { from: "user" });
   } catch (error) {
     // commander has said already what it found.
-    if (error instanceof CommanderError) process.exitCode = error.exitCode;
-    else fail(error, debug);
+    if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : faultCode;
+    else fail(error, faultCode, debug);
   }
 }
 
@@ -87,9 +89,9 @@ async function createProgram(wanted: string | undefined): Promise<Command> {
     .option("--debug", "show stack traces")
     .exitOverride()
     .configureOutput({ outputError: (text, write) => write(`${oneLine(text.replace(/^error: /, "x1410: "))}\n`) });
-  for (const { name, description, load } of SUBCOMMANDS) {
-    if (name === wanted) program.addCommand(inherit(await load(), program));
-    else program.command(name).description(description);
+  for (const { name, description, load, hidden = false } of SUBCOMMANDS) {
+    const command = name === wanted ? inherit(await load(), program) : new Command(name).description(description);
+    program.addCommand(command, { hidden });
   }
   return program;
 }
@@ -106,8 +108,8 @@ function version(): string {
   return (createRequire(import.meta.url)("x1410/package.json") as { version: string }).version;
 }
 
-function fail(error: unknown, debug: boolean): void {
-  process.exitCode = 1;
+function fail(error: unknown, exitCode: number, debug: boolean): void {
+  process.exitCode = exitCode;
   console.error(`x1410: ${failureLine(error)}`);
   if (debug && error instanceof Error) console.error(error.stack);
 }

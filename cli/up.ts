@@ -1,10 +1,11 @@
 // `x1410 up`: the whole reference stack, started by one command and stopped by Ctrl-C.
 import { Command, InvalidArgumentError, Option } from "commander";
-import type { Log } from "../reference/communications/log.ts";
 import { silentLog } from "../reference/communications/log.ts";
-import { type RunningStack, startStack } from "../reference/stack/stack.ts";
 import { launchHere } from "../reference/stack/one-process.ts";
-import { launchProcess } from "../reference/stack/split-processes.ts";
+import { planEntities } from "../reference/stack/plan.ts";
+import { EntityProcesses } from "../reference/stack/split-processes.ts";
+import { type RunningStack, startStack } from "../reference/stack/stack.ts";
+import { standardErrorLog } from "../reference/stack/standard-error-log.ts";
 
 interface UpOptions {
   readonly data: string;
@@ -38,31 +39,51 @@ export function upCommand(): Command {
 }
 
 async function up(options: UpOptions): Promise<void> {
+  const { basePort, ledgerNodes = options.split ? 3 : 1 } = options;
   const stop = stopRequested();
+  const processes = new EntityProcesses(entityCommandLine(options), planEntities({ basePort, ledgerNodes }).length);
   const stack = await startStack(
     {
       dataDirectory: options.data,
       host: options.host,
-      basePort: options.basePort,
-      ledgerNodes: options.ledgerNodes ?? (options.split ? 3 : 1),
-      split: options.split ?? false,
+      basePort,
+      ledgerNodes,
       revocationRefreshMs: options.crlRefresh * 1000,
       introspection: options.introspection,
       log: options.verbose ? standardErrorLog : silentLog,
+      signal: stop,
     },
-    options.split ? launchProcess : launchHere,
-  );
+    options.split ? processes.launch : launchHere,
+  )
+    .catch((cause: unknown) => {
+      // Asked to stop while it started: it has stopped.
+      if (!stop.aborted) throw cause;
+    })
+    .finally(() => processes.close());
+  if (stack === undefined) return;
   process.stdout.write(options.json ? `${JSON.stringify(readyLine(stack))}\n` : readyText(stack));
-  const why = await Promise.race([stop, stack.ended]);
+  const why = await Promise.race([aborted(stop), stack.ended]);
   await stack.close();
   if (why !== undefined) throw new Error(`${why}; the stack was stopped, its data is kept in ${stack.dataDirectory}`);
 }
 
-/** Resolves at the first Ctrl-C or SIGTERM; a second one ends the process at once, as without a handler. */
-function stopRequested(): Promise<undefined> {
+/** Aborts at the first Ctrl-C, SIGTERM or end of the terminal; a second one ends the process at once, as without a handler. */
+function stopRequested(): AbortSignal {
+  const stop = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => stop.abort());
+  return stop.signal;
+}
+
+function aborted(signal: AbortSignal): Promise<undefined> {
   return new Promise((resolve) => {
-    for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => resolve(undefined));
+    if (signal.aborted) resolve(undefined);
+    else signal.addEventListener("abort", () => resolve(undefined), { once: true });
   });
+}
+
+function entityCommandLine({ verbose }: UpOptions): string[] {
+  const debug = process.argv.includes("--debug");
+  return [process.argv[1] ?? "", "entity", ...(verbose ? ["--verbose"] : []), ...(debug ? ["--debug"] : [])];
 }
 
 function readyLine({ dataDirectory, entities, users, operator, targetFile, trustAnchor }: RunningStack) {
@@ -95,7 +116,8 @@ function secondEndpointOf(kind: string, endpoint: string | undefined) {
 
 function readyText({ dataDirectory, entities, users, targetFile }: RunningStack): string {
   const rows = entities.map(({ name, identity, endpoint, secondEndpoint, kind }) => {
-    const second = secondEndpoint === undefined ? "" : `   ${kind === "ca" ? "enrolment" : "exposure API"} ${secondEndpoint}`;
+    const second =
+      secondEndpoint === undefined ? "" : `   ${kind === "ca" ? "enrolment" : "exposure API"} ${secondEndpoint}`;
     return `  ${name.padEnd(10)} ${endpoint.padEnd(22)} ${identity}${second}`;
   });
   return [
@@ -109,16 +131,6 @@ function readyText({ dataDirectory, entities, users, targetFile }: RunningStack)
     "Ctrl-C stops it.",
     "",
   ].join("\n");
-}
-
-const standardErrorLog: Log = {
-  info: (event, fields) => logLine("info", event, fields),
-  warn: (event, fields) => logLine("warn", event, fields),
-  error: (event, fields) => logLine("error", event, fields),
-};
-
-function logLine(level: string, event: string, fields: Record<string, unknown> = {}): void {
-  process.stderr.write(`${JSON.stringify({ time: new Date().toISOString(), level, event, ...fields })}\n`);
 }
 
 function wholeNumber(from: number, to: number): (text: string) => number {

@@ -22,7 +22,6 @@ export async function temporaryStack(): Promise<TemporaryStack> {
         host: "127.0.0.1",
         basePort: 0,
         ledgerNodes: 1,
-        split: false,
         revocationRefreshMs: 60_000,
         introspection: "off",
         log: silentLog,

@@ -1,36 +1,53 @@
 // Where a deployment keeps everything: its PKI, its registry and one folder for each entity. One process at a time uses it.
-import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { Level } from "level";
-import { makePrivateDirectory } from "../../certs/durable-file.ts";
+import { makePrivateDirectory, PRIVATE_FILE, readIfPresent, writeDurably } from "../../certs/durable-file.ts";
 
 /** A data directory that cannot be used; the message says why and how to mend it. */
 export class DataDirectoryError extends Error {
   override name = "DataDirectoryError";
 }
 
+/** Of the files in a data directory. Whoever changes them so that former versions misread them counts it up. */
+const dataFormat = 1;
+
+/** What may be there before the first start: the PKI, made by `x1410 certs`, and what a first start that was killed has left. */
+const beforeFormat = new Set(["pki", "lock"]);
+
+/** How long entities of a deployment that was killed may take to end. */
+const lockTimeoutMs = 15_000;
+
 export class DataDirectory {
   readonly path: string;
-  readonly #lock: string;
+  readonly #lock: Level<string, string>;
 
-  private constructor(path: string) {
+  private constructor(path: string, lock: Level<string, string>) {
     this.path = path;
-    this.#lock = join(path, "lock");
+    this.#lock = lock;
   }
 
   /**
-   * Opens or creates the directory, for this process alone. A lock that a killed process left behind is taken over.
+   * Opens or creates the directory, for this process alone. The operating system ends the lock with the process, however that ends.
    * @throws DataDirectoryError
    */
-  static open(path: string): DataDirectory {
-    const directory = new DataDirectory(resolve(path));
+  static async open(path: string): Promise<DataDirectory> {
+    const directory = resolve(path);
+    const created = tried(directory, () => {
+      makePrivateDirectory(directory);
+      return readdirSync(directory);
+    });
+    checkFormat(directory, created);
+    const lock = await takeLock(directory);
     try {
-      makePrivateDirectory(directory.path);
+      tried(directory, () => writeDurably(join(directory, "lock", "holder"), `${process.pid}\n`, PRIVATE_FILE));
+      tried(directory, () => writeDurably(join(directory, "format.json"), `${dataFormat}\n`, PRIVATE_FILE));
     } catch (cause) {
-      throw new DataDirectoryError(`cannot use ${directory.path}: ${messageOf(cause)}; name another with --data`);
+      await lock.close();
+      throw cause;
     }
-    directory.#take();
-    return directory;
+    return new DataDirectory(directory, lock);
   }
 
   get pki(): string {
@@ -43,63 +60,102 @@ export class DataDirectory {
 
   entity(name: string): string {
     const path = join(this.path, name);
-    mkdirSync(path, { recursive: true, mode: 0o700 });
+    tried(path, () => mkdirSync(path, { recursive: true, mode: 0o700 }));
     return path;
   }
 
-  release(): void {
-    rmSync(this.#lock, { force: true });
-  }
-
-  #take(): void {
-    try {
-      const file = openSync(this.#lock, "wx", 0o600);
-      writeSync(file, `${process.pid}\n`);
-      closeSync(file);
-    } catch (cause) {
-      if ((cause as NodeJS.ErrnoException).code !== "EEXIST")
-        throw new DataDirectoryError(`cannot use ${this.path}: ${messageOf(cause)}; name another with --data`);
-      const holder = Number(readFileSync(this.#lock, "utf8"));
-      if (isRunning(holder))
-        throw new DataDirectoryError(
-          `${this.path} is in use by process ${holder}; stop it, or name another with --data`,
-        );
-      rmSync(this.#lock, { force: true });
-      this.#take();
-    }
+  async release(): Promise<void> {
+    await this.#lock.close();
   }
 }
 
 /**
- * Opens the database of an entity.
+ * Opens the database of an entity. Where the entity's former process is still about to end, waits for it.
  * @throws DataDirectoryError where it is in use or damaged; what is damaged is left as it is
  */
 export async function openDatabase(directory: string): Promise<Level<string, string>> {
-  const database = new Level<string, string>(join(directory, "db"));
-  try {
-    await database.open();
-  } catch (cause) {
-    const why = (cause as { cause?: { code?: string; message?: string } }).cause;
-    if (why?.code === "LEVEL_LOCKED")
-      throw new DataDirectoryError(`${directory} is in use by another process; stop it first`);
+  const path = join(directory, "db");
+  for (const until = Date.now() + lockTimeoutMs; ; await delay(50)) {
+    const database = new Level<string, string>(path);
+    try {
+      await database.open();
+      return database;
+    } catch (cause) {
+      if (!isLocked(cause)) throw damaged(path, cause);
+      if (Date.now() > until)
+        throw new DataDirectoryError(`${directory} is in use by another process; stop it, or name another with --data`);
+    }
+  }
+}
+
+function checkFormat(directory: string, present: readonly string[]): void {
+  const path = join(directory, "format.json");
+  const format = tried(path, () => readIfPresent(path))
+    ?.toString()
+    .trim();
+  if (format === undefined) {
+    const foreign = present.find((name) => !beforeFormat.has(name));
+    if (foreign !== undefined)
+      throw new DataDirectoryError(
+        `${directory} is no data directory (it holds ${foreign} but no format.json); name an empty or a new one with --data`,
+      );
+  } else if (!/^\d+$/.test(format)) {
     throw new DataDirectoryError(
-      `the database in ${directory} does not open (${why?.message ?? messageOf(cause)}); restore it from a copy, or name another directory with --data`,
+      `${path} is damaged; if this version wrote the directory, put ${dataFormat} there, or name another with --data`,
+    );
+  } else if (Number(format) !== dataFormat) {
+    throw new DataDirectoryError(
+      `${directory} has format ${format}, this version reads format ${dataFormat}; run the version that wrote it, or name another with --data`,
     );
   }
-  return database;
 }
 
-function isRunning(pid: number): boolean {
-  if (!Number.isInteger(pid) || pid <= 0 || pid === process.pid) return false;
+/** A database without entries: the one kind of lock in reach that ends with its process and cannot be left behind. */
+async function takeLock(directory: string): Promise<Level<string, string>> {
+  const path = join(directory, "lock");
+  const lock = new Level<string, string>(path);
   try {
-    process.kill(pid, 0);
-    return true;
+    await lock.open();
+    return lock;
   } catch (cause) {
-    return (cause as NodeJS.ErrnoException).code === "EPERM";
+    if (isLocked(cause))
+      throw new DataDirectoryError(
+        `${directory} is in use by process ${holder(path)}; stop it, or name another with --data`,
+      );
+    throw new DataDirectoryError(
+      `cannot lock ${directory} (${messageOf(cause)}); remove its folder lock, which holds no data`,
+    );
   }
 }
 
-function messageOf(cause: unknown): string {
-  if (cause instanceof Error) return cause.message;
-  return String(cause);
+function holder(path: string): string {
+  try {
+    return readFileSync(join(path, "holder"), "utf8").trim();
+  } catch {
+    return "of unknown number";
+  }
+}
+
+function isLocked(cause: unknown): boolean {
+  return (cause as { cause?: { code?: string } }).cause?.code === "LEVEL_LOCKED";
+}
+
+function damaged(path: string, cause: unknown): DataDirectoryError {
+  return new DataDirectoryError(
+    `the database ${path} does not open (${messageOf(cause)}); restore it from a copy, or name another directory with --data`,
+  );
+}
+
+/** The telling message: `level` puts it behind a general one. */
+function messageOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return error.cause instanceof Error ? error.cause.message : error.message;
+}
+
+function tried<T>(path: string, act: () => T): T {
+  try {
+    return act();
+  } catch (cause) {
+    throw new DataDirectoryError(`cannot use ${path}: ${messageOf(cause)}; name another with --data`);
+  }
 }

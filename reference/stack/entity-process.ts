@@ -3,7 +3,7 @@
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import type { IdentityFiles } from "../../certs/pki.ts";
-import { silentLog } from "../communications/log.ts";
+import type { Log } from "../communications/log.ts";
 import { NetworkFile } from "./network.ts";
 import type { EntityPlan } from "./plan.ts";
 import { startEntity } from "./start-entity.ts";
@@ -19,18 +19,20 @@ export interface EntityStart {
   readonly introspection: "off" | "required";
 }
 
-export async function serveEntity(): Promise<void> {
+export async function serveEntity(log: Log): Promise<void> {
   const orders = createInterface({ input: process.stdin });
   const stop = new Promise<void>((resolve) => {
     process.once("SIGTERM", () => resolve());
     // The starting process has ended, however that was: nobody is left to stop this one.
     orders.once("close", () => resolve());
-    // Ctrl-C reaches the whole process group; the starting process stops the entities in its order.
+    // Ctrl-C and the end of the terminal reach the whole process group; the starting process stops the entities in its order.
     process.on("SIGINT", () => {});
+    process.on("SIGHUP", () => {});
   });
-  const [order] = (await once(orders, "line")) as [string];
+  const order = await Promise.race([once(orders, "line").then(([line]) => String(line)), stop]);
+  if (order === undefined) throw new Error("no orders on standard input; `x1410 up --split` gives them");
   const { networkFile, ...start } = JSON.parse(order) as EntityStart;
-  const entity = await startEntity({ ...start, network: new NetworkFile(networkFile), log: silentLog });
+  const entity = await startEntity({ ...start, network: new NetworkFile(networkFile, log), log });
   process.stdout.write(`${JSON.stringify({ endpoint: entity.endpoint, secondEndpoint: entity.secondEndpoint })}\n`);
   await stop;
   orders.close();

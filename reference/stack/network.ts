@@ -8,6 +8,8 @@ import { parseIdentity } from "../../certs/identity.ts";
 import { type Entity, EntityKind, EntitySchema } from "../../gen/x1410/v1/identity_pb.ts";
 import { type NetworkParameters, NetworkParametersSchema } from "../../gen/x1410/v1/ledger_pb.ts";
 import type { EntityRegistry } from "../communications/entity-registry.ts";
+import type { Log } from "../communications/log.ts";
+import { DataDirectoryError } from "./data-directory.ts";
 
 /** The registry as a server reads it. */
 export interface Network extends EntityRegistry {
@@ -88,13 +90,16 @@ export class NetworkDirectory implements Network {
 /** The registry of one entity's process: the file that the starting process keeps, read again whenever it has changed. */
 export class NetworkFile implements Network {
   readonly #path: string;
+  readonly #log: Log;
+  #version: string;
   #parameters: NetworkParameters;
-  #modifiedMs: number;
 
-  constructor(path: string) {
+  /** @throws DataDirectoryError */
+  constructor(path: string, log: Log) {
     this.#path = path;
-    this.#modifiedMs = statSync(path).mtimeMs;
-    this.#parameters = fromJsonString(NetworkParametersSchema, readFileSync(path, "utf8"));
+    this.#log = log;
+    this.#version = versionOf(path);
+    this.#parameters = read(path);
   }
 
   get networkId(): string {
@@ -114,12 +119,31 @@ export class NetworkFile implements Network {
   }
 
   #current(): NetworkParameters {
-    const { mtimeMs } = statSync(this.#path);
-    if (mtimeMs !== this.#modifiedMs) {
-      this.#modifiedMs = mtimeMs;
-      this.#parameters = fromJsonString(NetworkParametersSchema, readFileSync(this.#path, "utf8"));
+    const version = versionOf(this.#path);
+    if (version === this.#version) return this.#parameters;
+    this.#version = version;
+    try {
+      this.#parameters = read(this.#path);
+    } catch (cause) {
+      // Somebody else has written it. What was read before holds until the starting process writes it again.
+      this.#log.warn("registry not read", { error: cause instanceof Error ? cause.message : "unknown" });
     }
     return this.#parameters;
+  }
+}
+
+/** Differs whenever the file has been replaced: the clock of a file system is too coarse to tell two writes apart. */
+function versionOf(path: string): string {
+  const stat = statSync(path, { bigint: true, throwIfNoEntry: false });
+  return stat === undefined ? "" : `${stat.ino} ${stat.mtimeNs} ${stat.size}`;
+}
+
+function read(path: string): NetworkParameters {
+  try {
+    return fromJsonString(NetworkParametersSchema, readFileSync(path, "utf8"));
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new DataDirectoryError(`the registry ${path} cannot be read (${why}); start the stack anew, which writes it`);
   }
 }
 

@@ -1,9 +1,16 @@
 // All entities in this process; between them still mutual TLS, so that nothing behaves otherwise than when they are apart.
 
-import type { Launcher } from "./stack.ts";
+import type { Registration } from "../communications/service.ts";
+import type { Launch, Launcher, Started } from "./stack.ts";
 import { startEntity } from "./start-entity.ts";
 
-export const launchHere: Launcher = async ({ plan, directory, files, network, pkiDirectory, options }) => {
+export const launchHere: Launcher = (launch) => launchAltered(launch, (registrations) => registrations);
+
+/** As `launchHere`, each service passed through `alter` first: how faulty variants of the reference are made, to prove the kit on them. */
+export const launchAltered = async (
+  { plan, directory, files, network, pkiDirectory, options }: Launch,
+  alter: (registrations: readonly Registration[]) => readonly Registration[],
+): Promise<Started> => {
   const { host, log, revocationRefreshMs, introspection } = options;
   const entity = await startEntity({
     plan,
@@ -15,6 +22,7 @@ export const launchHere: Launcher = async ({ plan, directory, files, network, pk
     log,
     revocationRefreshMs,
     introspection,
+    alter,
   });
   return { ...entity, ended: new Promise<string>(() => {}) };
 };

@@ -1,45 +1,91 @@
 // Each entity in a process of its own (`x1410 up --split`): started as `x1410 entity`, told what to do by its standard input, ready when
 // it prints one line of JSON, and stopped by SIGTERM.
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import type { EntityStart } from "./entity-process.ts";
-import type { Launcher } from "./stack.ts";
+import type { Launch, Started } from "./stack.ts";
 
 /** A process that has not ended by then is killed. */
 const stopTimeoutMs = 10_000;
 
-export const launchProcess: Launcher = async ({ plan, directory, files, networkFile, pkiDirectory, options }) => {
-  const child = spawn(process.execPath, [process.argv[1] ?? "", "entity"], { stdio: ["pipe", "pipe", "inherit"] });
-  const ended = once(child, "exit").then(
-    ([code, signal]) => `${plan.name} has ended (${signal ?? `exit code ${code}`})`,
-  );
-  const start: EntityStart = {
-    plan,
-    directory,
-    files,
-    networkFile,
-    pkiDirectory,
-    host: options.host,
-    revocationRefreshMs: options.revocationRefreshMs,
-    introspection: options.introspection,
+/** How the command says why it failed; everything else on standard error is log. */
+const failurePrefix = "x1410: ";
+
+export class EntityProcesses {
+  readonly #command: readonly string[];
+  readonly #idle: EntityProcess[] = [];
+  #toSpawn: number;
+
+  /** @param command script and arguments with which Node.js serves one entity */
+  constructor(command: readonly string[], count: number) {
+    this.#command = command;
+    this.#toSpawn = count;
+  }
+
+  /** The first call starts all processes, since loading their code takes most of the time; entities start one after the other. */
+  readonly launch = async (launch: Launch): Promise<Started> => {
+    for (; this.#toSpawn > 0; this.#toSpawn--) this.#idle.push(new EntityProcess(this.#command));
+    return (this.#idle.shift() ?? new EntityProcess(this.#command)).start(launch);
   };
-  child.stdin.write(`${JSON.stringify(start)}\n`);
-  const lines = createInterface({ input: child.stdout });
-  const line = await Promise.race([
-    once(lines, "line").then(([text]) => String(text)),
-    ended.then((why) => Promise.reject(new Error(why))),
-  ]);
-  const { endpoint, secondEndpoint } = JSON.parse(line) as { endpoint: string; secondEndpoint?: string };
-  return {
-    endpoint,
-    secondEndpoint,
-    ended,
-    async close() {
-      if (child.exitCode === null && child.signalCode === null) child.kill("SIGTERM");
-      const timer = setTimeout(() => child.kill("SIGKILL"), stopTimeoutMs);
-      await ended;
-      clearTimeout(timer);
-    },
-  };
-};
+
+  /** Ends the processes that have become no entity. */
+  async close(): Promise<void> {
+    await Promise.all(this.#idle.splice(0).map((process) => process.stop()));
+  }
+}
+
+class EntityProcess {
+  readonly #child: ChildProcess;
+  readonly #firstLine: Promise<string>;
+  /** Why it has ended. */
+  readonly #ended: Promise<string>;
+
+  constructor(command: readonly string[]) {
+    const child = spawn(process.execPath, [...process.execArgv, ...command], { stdio: ["pipe", "pipe", "pipe"] });
+    this.#child = child;
+    // One that ends before it has read its orders is told of by its end.
+    child.stdin.on("error", () => {});
+    let failure: string | undefined;
+    createInterface({ input: child.stderr }).on("line", (line) => {
+      if (line.startsWith(failurePrefix)) failure = line.slice(failurePrefix.length);
+      else process.stderr.write(`${line}\n`);
+    });
+    this.#firstLine = once(createInterface({ input: child.stdout }), "line").then(([line]) => String(line));
+    this.#ended = once(child, "close").then(
+      ([code, signal]) => failure ?? (signal === null ? `exit code ${code}` : `${signal}`),
+    );
+  }
+
+  async start({ plan, directory, files, networkFile, pkiDirectory, options }: Launch): Promise<Started> {
+    const order: EntityStart = {
+      plan,
+      directory,
+      files,
+      networkFile,
+      pkiDirectory,
+      host: options.host,
+      revocationRefreshMs: options.revocationRefreshMs,
+      introspection: options.introspection,
+    };
+    this.#child.stdin?.write(`${JSON.stringify(order)}\n`);
+    const failed = this.#ended.then((why) => Promise.reject(new Error(`${plan.name}: ${why}`)));
+    const { endpoint, secondEndpoint } = JSON.parse(await Promise.race([this.#firstLine, failed])) as {
+      endpoint: string;
+      secondEndpoint?: string;
+    };
+    return {
+      endpoint,
+      secondEndpoint,
+      ended: this.#ended.then((why) => `${plan.name} has ended (${why})`),
+      close: () => this.stop(),
+    };
+  }
+
+  async stop(): Promise<void> {
+    if (this.#child.exitCode === null && this.#child.signalCode === null) this.#child.kill("SIGTERM");
+    const timer = setTimeout(() => this.#child.kill("SIGKILL"), stopTimeoutMs);
+    await this.#ended;
+    clearTimeout(timer);
+  }
+}

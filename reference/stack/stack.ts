@@ -21,12 +21,12 @@ export interface StackOptions {
   readonly host: string;
   readonly basePort: number;
   readonly ledgerNodes: number;
-  /** One process for each entity instead of this one for all. */
-  readonly split: boolean;
   readonly revocationRefreshMs: number;
   /** Whether key storage asks token management about each token (F4.13.2). */
   readonly introspection: "off" | "required";
   readonly log: Log;
+  /** Ends the start: what has been started is stopped, and the start rejects. */
+  readonly signal?: AbortSignal;
 }
 
 /** Where a started entity is. */
@@ -71,7 +71,7 @@ const userNames = ["provider", "consumer"] as const;
 export type UserName = (typeof userNames)[number];
 
 export async function startStack(options: StackOptions, launch: Launcher): Promise<RunningStack> {
-  const directory = DataDirectory.open(options.dataDirectory);
+  const directory = await DataDirectory.open(options.dataDirectory);
   const closers: (() => Promise<void> | void)[] = [() => directory.release()];
   const close = async () => {
     for (const one of closers.splice(0).reverse()) await one();
@@ -99,6 +99,7 @@ async function start(
   network.revocationLists(fromPem("X509 CRL", pki.crlPem));
   const entities: (EntityPlan & Started & { files: IdentityFiles })[] = [];
   for (const plan of plans) {
+    options.signal?.throwIfAborted();
     const { files, chainPem } = entityIdentity(pki, plan, options.host);
     const started = await launch({
       plan,

@@ -22,6 +22,8 @@ export interface EntityStartOptions {
   readonly log: Log;
   readonly revocationRefreshMs: number;
   readonly introspection: "off" | "required";
+  /** What is served instead of the services as they are. */
+  readonly alter?: (registrations: readonly Registration[]) => readonly Registration[];
 }
 
 export interface StartedEntity {
@@ -58,17 +60,18 @@ export async function startEntity(options: EntityStartOptions): Promise<StartedE
     closers.push(() => entity.close());
     // What a crash has left half-done is finished before the first call is served.
     await entity.start();
+    const registrations = options.alter?.(entity.registrations) ?? entity.registrations;
     const server = await startServer({
       name: plan.name,
       credentials: context.credentials,
       host,
       port: plan.port,
-      registrations: entity.registrations,
+      registrations,
       log,
     });
     closers.push(() => server.close());
     context.attach(server);
-    const second = await secondDoor(context, entity.registrations, options);
+    const second = await secondDoor(context, registrations, options);
     if (second !== undefined) closers.push(() => second.close());
     context.refreshEvery(options.revocationRefreshMs);
     return { endpoint: server.address, secondEndpoint: second?.address, close };
