@@ -49,6 +49,7 @@ const MAX_BLOCK_TRANSACTIONS = 4096;
 /** A block is one message between nodes and stays well below their limit for one. */
 const MAX_BLOCK_BYTES = 2 * 1024 * 1024;
 const MAX_QUEUED = 65_536;
+const AHEAD_OF_QUORUM = 1n;
 
 export class EmbeddedEngine implements LedgerEngine {
   readonly info: EngineInfo;
@@ -140,10 +141,9 @@ export class EmbeddedEngine implements LedgerEngine {
   /** Ends subscriptions, refuses what is still queued, and lets the block that is being written end. The database stays open. */
   async close(): Promise<void> {
     this.#closed.abort();
-    for (const { placed } of this.#queue.values()) placed.reject(refusal(ErrorReason.LEDGER_UNAVAILABLE, "closed"));
-    this.#queue.clear();
-    await this.#work;
+    this.#refuseQueued("closed");
     for (const wait of this.#waits) wait.abort();
+    await this.#work;
   }
 
   #assertProposing(): void {
@@ -178,7 +178,7 @@ export class EmbeddedEngine implements LedgerEngine {
     entries: readonly (Entry | undefined)[],
     signal: AbortSignal | undefined,
   ): Promise<Placement[]> {
-    const all = Promise.all(
+    const all = together(
       opened.map((one, index): Placement | Promise<Placement> => {
         const entry = entries[index];
         return entry?.placed.promise ?? (one as { readonly rejection: RejectionReason });
@@ -212,11 +212,29 @@ export class EmbeddedEngine implements LedgerEngine {
     // One turn of the event loop: submissions that arrived together share the first block.
     await nextTick();
     while (this.#queue.size > 0) {
+      if (!(await this.#quorumFollows())) {
+        // Nothing of what is still queued was written, so this is a plain no; who waits for a block that was written learns OUTCOME_UNKNOWN.
+        this.#refuseQueued("quorum");
+        continue;
+      }
       this.#take();
       await this.#writeBlock([...this.#writing.values()]);
       this.#writing.clear();
     }
     this.#work = undefined;
+  }
+
+  /**
+   * Blocks run ahead of the quorum by one only: what comes in meanwhile shares the next block instead of burdening every node with many small
+   * ones, and without a quorum the chain does not grow.
+   */
+  async #quorumFollows(): Promise<boolean> {
+    return this.#finalBeyond(this.#options.chain.head.height - AHEAD_OF_QUORUM - 1n);
+  }
+
+  #refuseQueued(why: string): void {
+    for (const { placed } of this.#queue.values()) placed.reject(refusal(ErrorReason.LEDGER_UNAVAILABLE, why));
+    this.#queue.clear();
   }
 
   #take(): void {
@@ -275,22 +293,28 @@ export class EmbeddedEngine implements LedgerEngine {
   }
 
   async #becomeFinal(placements: readonly Placement[], signal: AbortSignal | undefined): Promise<void> {
-    const { distribution, finalityTimeoutMs = FINALITY_TIMEOUT_MS } = this.#options;
     let height = 0n;
     for (const placement of placements) {
       if ("height" in placement && placement.height > height) height = placement.height;
     }
-    if (height <= distribution.final.height) return;
+    if (!(await this.#finalBeyond(height - 1n, signal))) throw refusal(ErrorReason.OUTCOME_UNKNOWN, "quorum");
+  }
+
+  /** Whether more than this height becomes final before the time is up, the caller gives up or the engine closes. */
+  async #finalBeyond(height: bigint, signal?: AbortSignal): Promise<boolean> {
+    const { distribution, finalityTimeoutMs = FINALITY_TIMEOUT_MS } = this.#options;
+    if (distribution.final.height > height) return true;
     const limit = new AbortController();
     const giveUp = (): void => limit.abort();
     const timer = setTimeout(giveUp, finalityTimeoutMs);
     signal?.addEventListener("abort", giveUp, { once: true });
     this.#waits.add(limit);
-    if (signal?.aborted) giveUp();
+    if (signal?.aborted || this.#closed.signal.aborted) giveUp();
     try {
-      await distribution.final.beyond(height - 1n, limit.signal);
+      await distribution.final.beyond(height, limit.signal);
+      return true;
     } catch {
-      throw refusal(ErrorReason.OUTCOME_UNKNOWN, "quorum");
+      return false;
     } finally {
       this.#waits.delete(limit);
       signal?.removeEventListener("abort", giveUp);
@@ -333,4 +357,13 @@ export class EmbeddedEngine implements LedgerEngine {
     const final = height <= distribution.final.height;
     return committedOf(block, final ? Finality.FINAL : Finality.INCLUDED, receipts);
   }
+}
+
+/** All placements; a failure of some says that nothing was recorded only where nothing of the submission was. */
+async function together(placements: readonly (Placement | Promise<Placement>)[]): Promise<Placement[]> {
+  const settled = await Promise.allSettled(placements);
+  const placed = settled.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
+  const failed = settled.find((one) => one.status === "rejected");
+  if (failed === undefined) return placed;
+  throw placed.some((one) => "height" in one) ? refusal(ErrorReason.OUTCOME_UNKNOWN, "transactions") : failed.reason;
 }

@@ -112,6 +112,21 @@ describe("the quorum", () => {
     expect(receipt).toMatchObject({ outcome: TransactionOutcome.ACCEPTED, blockHeight: 1n });
   });
 
+  test("without it the chain stops growing, and what is not written is refused plainly", async () => {
+    const [first, second] = create3();
+    await first.start(settings);
+    for (let turn = 0; turn < 2; turn++) {
+      expect(await refusedWith(engineOf(first).submit([sign().envelope]))).toEqual(["Unavailable", "OUTCOME_UNKNOWN"]);
+    }
+    const third = sign();
+    expect(await refusedWith(engineOf(first).submit([third.envelope]))).toEqual(["Unavailable", "LEDGER_UNAVAILABLE"]);
+    expect((await engineOf(first).head()).height).toBe(2n);
+    await second.start();
+    await expect.poll(async () => (await engineOf(first).head()).finalHeight, { timeout: 10_000 }).toBe(2n);
+    const [receipt] = await engineOf(first).submit([third.envelope]);
+    expect(receipt).toMatchObject({ outcome: TransactionOutcome.ACCEPTED, blockHeight: 3n });
+  });
+
   test("one node away costs nothing, and it catches up", async () => {
     const [first, second, third] = create3();
     await first.start();
