@@ -77,7 +77,7 @@ function staged(procedure: Procedure<Cast>, client: ClientStack): Procedure<Cast
     replay: async (script, cast) => {
       const { target } = cast.provider;
       await script.preamble("accounts of provider and consumer", () => prepareAccounts(target, client));
-      await script.preamble("the consumer authenticates", () => cast.consumer.authenticate(() => {}));
+      await script.preamble("the consumer authenticates", () => cast.consumer.logIn());
       await procedure.replay(script, cast);
     },
   };

@@ -28,6 +28,7 @@ import { verifyEnvelope } from "../../reference/envelope/verify.ts";
 import { decryptBytes, encryptBytes } from "../../reference/symmetric-encryption/encrypt-bytes.ts";
 import { expect } from "../procedures/procedure.ts";
 import { sha256 } from "./data-provider.ts";
+import { firstIn } from "./stream.ts";
 import { type Seen, same, User } from "./user.ts";
 
 /** How a consumer comes to know of shared data (F4.1, A2.1). */
@@ -56,15 +57,14 @@ export class DataConsumer extends User {
     return information;
   }
 
-  /** The published information whose package is `packageId`, as a subscription delivers it. Ends by itself after `timeoutMs`. */
+  /** The published information whose package is `packageId`, as a subscription delivers it within `timeoutMs`. */
   async awaitPublication(packageId: string, timeoutMs = 10_000): Promise<PublishedInformation> {
-    const stream = this.client(InformationSubscriptionService, "dssm").subscribe(
-      { afterPosition: 0n },
-      { ...this.inSession, timeoutMs },
+    const subscription = this.client(InformationSubscriptionService, "dssm");
+    const open = (signal: AbortSignal) =>
+      subscription.subscribe({ afterPosition: 0n }, { ...this.inSession, timeoutMs, signal });
+    return firstIn(open, timeoutMs, "the publication in the subscription", ({ information }) =>
+      information?.information?.packageId === packageId && !information.withdrawn ? information : undefined,
     );
-    for await (const { information } of stream)
-      if (information?.information?.packageId === packageId && !information.withdrawn) return information;
-    throw new Error("the subscription ended without the publication");
   }
 
   /** Who said it: the published information is what the provider signed. */

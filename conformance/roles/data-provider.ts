@@ -25,7 +25,8 @@ import { KeyStorageService } from "../../gen/x1410/v1/key_storage_pb.ts";
 import { keyAddress, packageAddress } from "../../reference/communications/address.ts";
 import { newContext, signMessage } from "../../reference/envelope/sign.ts";
 import { encryptBytes } from "../../reference/symmetric-encryption/encrypt-bytes.ts";
-import { expect, Inconclusive } from "../procedures/procedure.ts";
+import { expect } from "../procedures/procedure.ts";
+import { firstIn } from "./stream.ts";
 import { type Seen, same, User } from "./user.ts";
 
 /** An id and an address at a storage server (W2, W3). */
@@ -206,12 +207,12 @@ export class DataProvider extends User {
 
   /** F3.9.1, A1.9.1: the first notification of a contract that this provider has not been told of yet. */
   async awaitContract(policyId: string, timeoutMs = 10_000): Promise<ContractNotification> {
-    const stream = this.client(DataSharingPolicyService, "dssm").watchNotifications(
-      { afterPosition: 0n },
-      { ...this.inSession, timeoutMs },
+    const policies = this.client(DataSharingPolicyService, "dssm");
+    const open = (signal: AbortSignal) =>
+      policies.watchNotifications({ afterPosition: 0n }, { ...this.inSession, timeoutMs, signal });
+    return firstIn(open, timeoutMs, "the contract in the stream of notifications", ({ notification }) =>
+      notification?.policyId === policyId ? notification : undefined,
     );
-    for await (const { notification } of stream) if (notification?.policyId === policyId) return notification;
-    throw new Inconclusive("the stream of notifications ended without the contract");
   }
 
   /** Clause 7.2.4: what the provider learns of the usage of its shared data. */
@@ -226,7 +227,7 @@ export class DataProvider extends User {
   /** The whole of Figure 3, or without terms of Annex A.1, as the state from which another procedure starts. */
   async share(plaintext: Uint8Array, terms: Terms | undefined, leftovers: Leftovers): Promise<Shared> {
     const silent = () => {};
-    await this.authenticate(silent);
+    await this.logIn();
     const key = await this.registerKey(silent);
     const stored = await this.registerPackage(silent);
     const secret = randomBytes(32);

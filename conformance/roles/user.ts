@@ -76,11 +76,34 @@ export class User {
 
   /** User-level mutual authentication in three passes (F3.4.2, F4.2.2), and what the user may do. */
   async authenticate(seen: Seen): Promise<Rights> {
-    const client = this.client(UserAuthenticationService, "dssm");
-    const challenge = await client.beginAuthentication({});
+    const { proven, challenge, answer } = await this.#passes();
     expect(challenge.managementNonce.length === 32, "a challenge of 32 bytes");
     expect(challenge.managementIdentity === this.management, `a challenge of ${this.management}`);
-    const statement = create(UserAuthenticationStatementSchema, {
+    expect(answer.statement !== undefined, "the management's own statement, signed");
+    const { message, signer } = verifyEnvelope(answer.statement, ManagementAuthenticationStatementSchema, this.trust);
+    expect(signer.identity === this.management, "a statement signed by the management");
+    expect(
+      same(message.userNonce, proven.userNonce) &&
+        same(message.managementNonce, proven.managementNonce) &&
+        same(message.userCertificateSha256, proven.userCertificateSha256) &&
+        message.userIdentity === this.identity &&
+        message.managementIdentity === this.management,
+      "a statement over both nonces, both identities and this certificate",
+    );
+    expect(answer.session.length > 0 && answer.rights !== undefined, "a session and the user's rights");
+    seen(`${this.identity} and ${this.management}, both proven; ${rightsText(answer.rights)}`);
+    return answer.rights;
+  }
+
+  /** A session to start from, with no judgement of how the management gave it. */
+  async logIn(): Promise<void> {
+    await this.#passes();
+  }
+
+  async #passes() {
+    const client = this.client(UserAuthenticationService, "dssm");
+    const challenge = await client.beginAuthentication({});
+    const proven = create(UserAuthenticationStatementSchema, {
       userNonce: randomBytes(32),
       managementNonce: challenge.managementNonce,
       userIdentity: this.identity,
@@ -89,23 +112,10 @@ export class User {
     });
     const answer = await client.completeAuthentication({
       challengeId: challenge.challengeId,
-      statement: signMessage(this.signer, UserAuthenticationStatementSchema, statement),
+      statement: signMessage(this.signer, UserAuthenticationStatementSchema, proven),
     });
-    expect(answer.statement !== undefined, "the management's own statement, signed");
-    const { message, signer } = verifyEnvelope(answer.statement, ManagementAuthenticationStatementSchema, this.trust);
-    expect(signer.identity === this.management, "a statement signed by the management");
-    expect(
-      same(message.userNonce, statement.userNonce) &&
-        same(message.managementNonce, statement.managementNonce) &&
-        same(message.userCertificateSha256, statement.userCertificateSha256) &&
-        message.userIdentity === this.identity &&
-        message.managementIdentity === this.management,
-      "a statement over both nonces, both identities and this certificate",
-    );
-    expect(answer.session.length > 0 && answer.rights !== undefined, "a session and the user's rights");
     this.#session = answer.session;
-    seen(`${this.identity} and ${this.management}, both proven; ${rightsText(answer.rights)}`);
-    return answer.rights;
+    return { challenge, proven, answer };
   }
 
   get certificateSha256(): Uint8Array {

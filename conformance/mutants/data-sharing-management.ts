@@ -1,0 +1,406 @@
+// Faulty data-sharing service managements (clause 6.2.2, 7.2.3, 7.2.4).
+import { create } from "@bufbuild/protobuf";
+import {
+  DataSharingAccessService,
+  type RequestAccessResponse,
+  RequestAccessResponseSchema,
+} from "../../gen/x1410/v1/data_sharing_access_pb.ts";
+import type { PublishedInformation } from "../../gen/x1410/v1/data_sharing_pb.ts";
+import {
+  ConfirmStorageResponseSchema,
+  DataSharingPolicyService,
+  type PolicyRecord,
+  SubmitPolicyResponseSchema,
+} from "../../gen/x1410/v1/data_sharing_policy_pb.ts";
+import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
+import { RightsSchema } from "../../gen/x1410/v1/identity_pb.ts";
+import { InformationPublicationService } from "../../gen/x1410/v1/information_publication_pb.ts";
+import { InformationSubscriptionService } from "../../gen/x1410/v1/information_subscription_pb.ts";
+import { Finality } from "../../gen/x1410/v1/ledger_pb.ts";
+import { UserAuthenticationService } from "../../gen/x1410/v1/user_authentication_pb.ts";
+import { refusal } from "../../reference/communications/refusal.ts";
+import { accepting } from "./accepting.ts";
+import { type Alteration, type Mutant, streaming, unary } from "./mutant.ts";
+import { withClaims } from "./token-claims.ts";
+
+const { completeAuthentication } = UserAuthenticationService.method;
+const { submitPolicy, confirmStorage, watchNotifications } = DataSharingPolicyService.method;
+const { requestAccess, listUsageRecords } = DataSharingAccessService.method;
+const { searchInformation, getInformation } = InformationPublicationService.method;
+const { subscribe } = InformationSubscriptionService.method;
+
+/** The last grant of this process, which a management that does not count would give again. */
+let lastGrant: RequestAccessResponse | undefined;
+
+export const dataSharingManagementMutants: readonly Mutant[] = [
+  {
+    id: "aau-does-not-prove-itself",
+    clause: "6.2.2",
+    breaks: "the management's statement carries no signature (AAU1)",
+    alterations: [
+      unary(completeAuthentication, (original) => async (request, context) => {
+        const answer = await original(request, context);
+        return { ...answer, ...(answer.statement && { statement: { ...answer.statement, signatures: [] } }) };
+      }),
+    ],
+  },
+  {
+    id: "aau-reflects",
+    clause: "6.2.2",
+    breaks: "the user's own statement comes back as the management's",
+    alterations: [
+      unary(completeAuthentication, (original) => async (request, context) => ({
+        ...(await original(request, context)),
+        ...(request.statement && { statement: request.statement }),
+      })),
+    ],
+  },
+  {
+    id: "aau-grants-no-right",
+    clause: "7.3.1",
+    breaks: "an account with the right to publish and to access is told that it has none (AAU2)",
+    alterations: [
+      unary(completeAuthentication, (original) => async (request, context) => ({
+        ...(await original(request, context)),
+        rights: create(RightsSchema),
+      })),
+    ],
+  },
+  {
+    id: "dspm-accepts-altered-submission",
+    clause: "7.3.1",
+    breaks: "the signature of a policy is not verified (DSPM1)",
+    alterations: [
+      unary(
+        submitPolicy,
+        (original) => (request, context) =>
+          accepting(original(request, context), ErrorReason.SIGNATURE_INVALID, () =>
+            create(SubmitPolicyResponseSchema, { policy: {} }),
+          ),
+      ),
+    ],
+  },
+  {
+    id: "dspm-refuses-for-another-reason",
+    clause: "7.3.1",
+    breaks: "an altered policy is refused, but as one that does not parse",
+    alterations: [
+      unary(
+        submitPolicy,
+        (original) => (request, context) =>
+          accepting(original(request, context), ErrorReason.SIGNATURE_INVALID, () => {
+            throw refusal(ErrorReason.PAYLOAD_MALFORMED);
+          }),
+      ),
+    ],
+  },
+  {
+    id: "dspm-asks-for-nothing",
+    clause: "7.3.1",
+    breaks: "the provider is not told that key and package are still to be stored",
+    alterations: [onSubmitted((policy) => ({ ...policy, pending: [] }))],
+  },
+  {
+    id: "dspm-confirms-what-is-not-there",
+    clause: "7.3.1",
+    breaks: "storage is confirmed while key and package are absent",
+    alterations: [
+      unary(
+        confirmStorage,
+        (original) => (request, context) =>
+          accepting(original(request, context), ErrorReason.STORAGE_INCOMPLETE, () =>
+            create(ConfirmStorageResponseSchema, { policy: {} }),
+          ),
+      ),
+    ],
+  },
+  {
+    id: "dspm-does-not-wait-for-finality",
+    clause: "7.3.1",
+    breaks: "the contract is reported before its block is final",
+    alterations: [
+      onConfirmed((policy) => ({
+        ...policy,
+        ...(policy.receipt && { receipt: { ...policy.receipt, finality: Finality.INCLUDED } }),
+      })),
+    ],
+  },
+  {
+    id: "dspm-proves-another-transaction",
+    clause: "6",
+    breaks: "the inclusion proof does not lead to the root that the block signs",
+    alterations: [
+      onConfirmed((policy) => ({
+        ...policy,
+        ...(policy.proof && { proof: { ...policy.proof, path: [...policy.proof.path, Buffer.alloc(32)] } }),
+      })),
+    ],
+  },
+  {
+    id: "dspm-alters-the-block",
+    clause: "6.1",
+    breaks: "the header of the block is not what the proposer signed",
+    alterations: [
+      onConfirmed((policy) => {
+        const header = policy.proof?.header;
+        if (policy.proof === undefined || header === undefined) return policy;
+        const payload = Buffer.from(header.payload);
+        payload[payload.length - 1] = (payload[payload.length - 1] ?? 0) ^ 1;
+        return { ...policy, proof: { ...policy.proof, header: { ...header, payload } } };
+      }),
+    ],
+  },
+  {
+    id: "dspm-opens-nothing",
+    clause: "6",
+    breaks: "the commitments on the ledger are not opened to the provider",
+    alterations: [onConfirmed((policy) => ({ ...policy, openings: [] }))],
+  },
+  {
+    id: "dspm-notifies-another-address",
+    clause: "7.3.1",
+    breaks: "the notification carries an address that is not the contract's",
+    alterations: [
+      streaming(
+        watchNotifications,
+        (original) =>
+          async function* (request, context) {
+            for await (const event of original(request, context))
+              yield {
+                ...event,
+                ...(event.notification && {
+                  notification: { ...event.notification, contractAddress: "x1410://dlt.other/contracts/0" },
+                }),
+              };
+          },
+      ),
+    ],
+  },
+  {
+    id: "dspm-ends-the-notifications",
+    clause: "7.3.1",
+    breaks: "the stream of notifications ends before the contract",
+    alterations: [
+      streaming(
+        watchNotifications,
+        (original) =>
+          async function* (request, context) {
+            for await (const event of original(request, context))
+              if (event.notification === undefined) return yield event;
+          },
+      ),
+    ],
+  },
+  {
+    id: "pub-finds-nothing",
+    clause: "6.2.2",
+    breaks: "published information is not found by a search (PUB2)",
+    alterations: [
+      unary(searchInformation, (original) => async (request, context) => ({
+        ...(await original(request, context)),
+        information: [],
+      })),
+    ],
+  },
+  {
+    id: "pub-publishes-unsigned",
+    clause: "6.2.2",
+    breaks: "information comes without what its provider signed",
+    alterations: [onLookUp(({ signedPolicy: _, ...information }) => information)],
+  },
+  {
+    id: "pub-publishes-altered",
+    clause: "6.2.2",
+    breaks: "the information is not what its provider signed",
+    alterations: [
+      onLookUp((published) => ({
+        ...published,
+        ...(published.information && { information: { ...published.information, packageId: "0".repeat(32) } }),
+      })),
+    ],
+  },
+  {
+    id: "sub-sends-another-address",
+    clause: "7.3.1",
+    breaks: "subscribers get an address that is not the contract's",
+    alterations: [
+      streaming(
+        subscribe,
+        (original) =>
+          async function* (request, context) {
+            for await (const event of original(request, context))
+              yield {
+                ...event,
+                ...(event.information && {
+                  information: { ...event.information, contractAddress: "x1410://dlt.other/contracts/0" },
+                }),
+              };
+          },
+      ),
+    ],
+  },
+  {
+    id: "sub-ends",
+    clause: "6.2.2",
+    breaks: "the subscription ends before the news (SUB2)",
+    alterations: [
+      streaming(
+        subscribe,
+        () =>
+          async function* () {
+            // Nothing is sent.
+          },
+      ),
+    ],
+  },
+  {
+    id: "dsam-accepts-altered-request",
+    clause: "7.3.2",
+    breaks: "the signature of an access request is not verified (DSAM1)",
+    alterations: [onRefusedAccess(ErrorReason.SIGNATURE_INVALID)],
+  },
+  {
+    id: "dsam-does-not-count",
+    clause: "7.2.3",
+    breaks: "more accesses are given than the permission grants",
+    alterations: [onRefusedAccess(ErrorReason.ACCESS_TIMES_EXHAUSTED)],
+  },
+  {
+    id: "dsam-records-again",
+    clause: "7.3.2",
+    breaks: "the identical request gets another record",
+    alterations: [
+      onGranted((grant) => ({
+        ...grant,
+        ...(grant.record && { record: { ...grant.record, accessId: differing(grant.record.accessId) } }),
+      })),
+    ],
+  },
+  {
+    id: "dsam-proves-nothing",
+    clause: "7.3.2",
+    breaks: "the access is not shown to be on the ledger (DSAM3)",
+    alterations: [onGranted(({ proof: _, ...grant }) => grant)],
+  },
+  {
+    id: "dsam-forgets-the-permission",
+    clause: "7.3.2",
+    breaks: "no requested permission comes with the access (APM6)",
+    alterations: [onGranted(({ requestedPermission: _, ...grant }) => grant)],
+  },
+  {
+    id: "apm-alters-the-permission",
+    clause: "7.2.3",
+    breaks: "the requested permission is not what the management signed",
+    alterations: [
+      onGranted((grant) => {
+        const envelope = grant.requestedPermission;
+        if (envelope === undefined) return grant;
+        const payload = Buffer.from(envelope.payload);
+        payload[payload.length - 1] = (payload[payload.length - 1] ?? 0) ^ 1;
+        return { ...grant, requestedPermission: { ...envelope, payload } };
+      }),
+    ],
+  },
+  {
+    id: "dsam-address-of-another-key",
+    clause: "7.3.2",
+    breaks: "the key's address is not the one that the provider gave (DSAM6)",
+    alterations: [
+      onGranted((grant) => ({
+        ...grant,
+        ...(grant.key && { key: { ...grant.key, keyAddress: "x1410://kss.other/keys/0" } }),
+      })),
+    ],
+  },
+  {
+    id: "dsam-sends-no-certificate",
+    clause: "7.3.2",
+    breaks: "the certificate of the data storage server is missing",
+    alterations: [
+      onGranted((grant) => {
+        if (grant.package?.server === undefined) return grant;
+        const { certificate: _, ...server } = grant.package.server;
+        return { ...grant, package: { ...grant.package, server } };
+      }),
+    ],
+  },
+  {
+    id: "dsam-records-no-usage",
+    clause: "7.2.4",
+    breaks: "the provider sees no usage of its data (UR2)",
+    alterations: [
+      unary(listUsageRecords, (original) => async (request, context) => ({
+        ...(await original(request, context)),
+        records: [],
+      })),
+    ],
+  },
+  {
+    id: "tm-does-not-bind",
+    clause: "6.2.2",
+    breaks: "the token is bound to no certificate",
+    alterations: [onToken(({ cnf: _, ...claims }) => claims)],
+  },
+  {
+    id: "tm-token-for-everyone",
+    clause: "6.2.2",
+    breaks: "the token is meant for any key storage server",
+    alterations: [onToken((claims) => ({ ...claims, aud: "urn:x1410:entity:kss:any" }))],
+  },
+  {
+    id: "tm-token-lives-on",
+    clause: "6.2.2",
+    breaks: "the token lives for an hour",
+    alterations: [onToken((claims) => ({ ...claims, exp: Number(claims["iat"]) + 3600 }))],
+  },
+];
+
+function onSubmitted(alter: (policy: PolicyRecord) => PolicyRecord): Alteration {
+  return unary(submitPolicy, (original) => async (request, context) => {
+    const answer = await original(request, context);
+    return answer.policy === undefined ? answer : { ...answer, policy: alter(answer.policy) };
+  });
+}
+
+function onConfirmed(alter: (policy: PolicyRecord) => PolicyRecord): Alteration {
+  return unary(confirmStorage, (original) => async (request, context) => {
+    const answer = await original(request, context);
+    return answer.policy === undefined ? answer : { ...answer, policy: alter(answer.policy) };
+  });
+}
+
+function onLookUp(alter: (information: PublishedInformation) => PublishedInformation): Alteration {
+  return unary(getInformation, (original) => async (request, context) => {
+    const answer = await original(request, context);
+    return answer.information === undefined ? answer : { ...answer, information: alter(answer.information) };
+  });
+}
+
+function onGranted(alter: (grant: RequestAccessResponse) => RequestAccessResponse): Alteration {
+  return unary(requestAccess, (original) => async (request, context) => alter(await original(request, context)));
+}
+
+function onToken(alter: (claims: Record<string, unknown>) => Record<string, unknown>): Alteration {
+  return onGranted((grant) => ({ ...grant, accessToken: withClaims(grant.accessToken, alter) }));
+}
+
+/** Gives the last grant where the reference refuses for `reason`. */
+function onRefusedAccess(reason: ErrorReason): Alteration {
+  return unary(requestAccess, (original) => async (request, context) => {
+    const grant = await accepting(
+      original(request, context),
+      reason,
+      () => lastGrant ?? create(RequestAccessResponseSchema),
+    );
+    lastGrant = grant;
+    return grant;
+  });
+}
+
+let differences = 0;
+
+function differing(accessId: string): string {
+  differences += 1;
+  return accessId.slice(0, -4) + (differences % 65_536).toString(16).padStart(4, "0");
+}
