@@ -11,7 +11,7 @@ import {
   type PublishedInformation,
   RequestedPermissionSchema,
 } from "../../gen/x1410/v1/data_sharing_pb.ts";
-import { type SignedEnvelope, SignedEnvelopeSchema } from "../../gen/x1410/v1/envelope_pb.ts";
+import type { SignedEnvelope } from "../../gen/x1410/v1/envelope_pb.ts";
 import { parseContractAddress } from "../communications/address.ts";
 import { verifyEnvelope } from "../envelope/verify.ts";
 import type { ConnectedUser } from "../user/connected-user.ts";
@@ -109,9 +109,8 @@ export function checkAccessEvidence(
   if (recordBytes === undefined || !isSameRecord(fromBinary(AccessRecordSchema, recordBytes), record))
     throw new EvidenceError(`the ledger does not commit to access record ${record.accessId} as it was handed out`);
   if (request === undefined) return blockHeight;
-  const requestBytes = values.get("request");
-  const committed = requestBytes && fromBinary(SignedEnvelopeSchema, requestBytes);
-  if (committed === undefined || !equals(SignedEnvelopeSchema, committed, request))
+  const committed = values.get("access-request");
+  if (committed === undefined || Buffer.compare(committed, request.payload) !== 0)
     throw new EvidenceError("the ledger does not commit to the request that was signed");
   return blockHeight;
 }

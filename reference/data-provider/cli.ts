@@ -61,11 +61,12 @@ async function publish(file: string, options: PublishOptions): Promise<void> {
   await asUser(options, async (user, state) => {
     const provider = new DataProvider({ user, state });
     const seen = options.json ? noProgress : progressOn(process.stderr);
+    const before = provider.unfinished().length;
     let publication: Publication;
     try {
       publication = await provider.publish(output, offer, seen);
     } catch (cause) {
-      if (provider.unfinished().length > 0)
+      if (provider.unfinished().length > before)
         process.stderr.write("What is done is kept: `x1410 provider resume` goes on from there.\n");
       throw cause;
     }

@@ -87,9 +87,8 @@ const implementation: Partial<ServiceImpl<typeof DataSharingPolicyService>> = {
     const failure = failures.shift();
     if (failure !== undefined) throw failure;
     const message = fromBinary(PolicyUpdateSchema, update?.payload ?? new Uint8Array());
-    return {
-      policy: { ...record, version: message.policy?.version ?? 0n, ...evidenceOf(fixture, policyId, message) },
-    };
+    if (update === undefined) throw refusal(ErrorReason.SIGNATURE_MISSING);
+    return { policy: { ...record, version: message.policy?.version ?? 0n, ...evidenceOf(fixture, policyId, update) } };
   },
   withdrawPolicy: ({ withdrawal }) => {
     if (withdrawal !== undefined) sent.withdrawals.push(withdrawal);
@@ -180,11 +179,10 @@ describe("an update", () => {
   });
 
   test("of which the ledger holds something else is told", async () => {
-    evidenceOf = (given, id, { information, policy }) =>
-      contractEvidence(given, id, { ...(information && { information }), ...(policy && { policy }) });
+    evidenceOf = (given, id) => contractEvidence(given, id, record.signedPolicy ?? expect.unreachable());
     const cause = await failureOf(policies.update(policyId, { policy: { terms: "new" } }));
     expect(cause).toBeInstanceOf(EvidenceError);
-    expect(String(cause)).toContain("permission");
+    expect(String(cause)).toContain("as it was signed");
   });
 });
 

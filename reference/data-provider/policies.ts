@@ -104,7 +104,7 @@ export class Policies {
     const { policy: record = missing(policyId) } = await this.#call((client, options) =>
       client.updatePolicy({ update }, options),
     );
-    checkRecordedPolicy(record, message, this.#user);
+    checkRecordedPolicy(record, update, this.#user);
     return record;
   }
 

@@ -18,6 +18,7 @@ import { KeyStorageService } from "../../gen/x1410/v1/key_storage_pb.ts";
 import { reasonOf, refusal } from "../communications/refusal.ts";
 import { newContext, signMessage } from "../envelope/sign.ts";
 import type { ConnectedUser } from "../user/connected-user.ts";
+import { EvidenceError } from "../user/evidence.ts";
 import { noProgress, type Progress } from "../user/progress.ts";
 import { defaultPatience, type Patience, repeat } from "../user/repetition.ts";
 import type { StateDirectory } from "../user/state-directory.ts";
@@ -229,7 +230,8 @@ export class DataProvider {
       journal.finish();
       return publication;
     } catch (cause) {
-      if (hopeless.has(reasonOf(cause))) journal.finish();
+      // Where only the evidence fails, everything was done: there is nothing to resume either.
+      if (hopeless.has(reasonOf(cause)) || cause instanceof EvidenceError) journal.finish();
       else journal.release();
       throw cause;
     }
@@ -257,7 +259,7 @@ export class DataProvider {
     });
     seen("F3.7.4", `package stored, ${wrapped.size} bytes`);
     const policy = await this.#confirm(journal.id);
-    checkRecordedPolicy(policy, fromBinary(PolicySubmissionSchema, fromBase64(wrapped.terms)), this.#user);
+    checkRecordedPolicy(policy, signedSubmission(journal), this.#user);
     seen("F3.9.1", `contract ${policy.contractAddress}`);
     return { policyId: journal.id, keyId, packageId, contractAddress: policy.contractAddress, policy };
   }
@@ -266,8 +268,7 @@ export class DataProvider {
   async #submit(journal: PublicationJournal, terms: string): Promise<void> {
     const { submission } = journal.entry;
     if (submission !== undefined) {
-      if (this.#now().getTime() - submission.signedAt < RESEND_MS)
-        return this.#send(fromBinary(SignedEnvelopeSchema, fromBase64(submission.envelope)));
+      if (this.#now().getTime() - submission.signedAt < RESEND_MS) return this.#send(signedSubmission(journal));
       if (await this.#isKnown(journal.id)) return;
     }
     const now = this.#now();
@@ -326,6 +327,12 @@ function firstServer({ network }: ConnectedUser, kind: EntityKind): string {
       kind === EntityKind.KSS ? "key storage server" : "data storage server",
     );
   return server.identity;
+}
+
+/** As it was sent. @throws TypeError where it was not */
+function signedSubmission({ id, entry }: PublicationJournal): SignedEnvelope {
+  if (entry.submission === undefined) throw new TypeError(`publication ${id} is not submitted`);
+  return fromBinary(SignedEnvelopeSchema, fromBase64(entry.submission.envelope));
 }
 
 function toBase64(bytes: Uint8Array): string {

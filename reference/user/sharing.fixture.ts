@@ -11,13 +11,9 @@ import {
   RequestAccessResponseSchema,
 } from "../../gen/x1410/v1/data_sharing_access_pb.ts";
 import {
-  AccessPermissionSchema,
   AccessRecordSchema,
   AccessRequestSchema,
-  DataSharingInformationSchema,
-  DataSharingPolicySchema,
   PolicyState,
-  type PolicySubmission,
   PolicySubmissionSchema,
   type PublishedInformation,
   PublishedInformationSchema,
@@ -32,7 +28,7 @@ import {
   PolicyRecordSchema,
 } from "../../gen/x1410/v1/data_sharing_policy_pb.ts";
 import { DataStorageService, PackageState } from "../../gen/x1410/v1/data_storage_pb.ts";
-import { type SignedEnvelope, SignedEnvelopeSchema } from "../../gen/x1410/v1/envelope_pb.ts";
+import type { SignedEnvelope } from "../../gen/x1410/v1/envelope_pb.ts";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { InformationPublicationService } from "../../gen/x1410/v1/information_publication_pb.ts";
 import { KeyStorageService } from "../../gen/x1410/v1/key_storage_pb.ts";
@@ -200,8 +196,8 @@ export class Sharing {
       confirmStorage: ({ policyId }) =>
         this.#call("ConfirmStorage", () => {
           const record = this.#policy(policyId);
-          const submission = fromBinary(PolicySubmissionSchema, record.signedPolicy?.payload ?? new Uint8Array());
-          Object.assign(record, contractEvidence(this.#fixture, policyId, submission));
+          if (record.signedPolicy !== undefined)
+            Object.assign(record, contractEvidence(this.#fixture, policyId, record.signedPolicy));
           record.state = PolicyState.PUBLISHED;
           record.contractAddress = contractAddress("test", policyId);
           return { policy: record };
@@ -268,7 +264,7 @@ export class Sharing {
           consumerPseudonym: randomBytes(32),
         }),
       },
-      { record: toBinary(AccessRecordSchema, record), request: toBinary(SignedEnvelopeSchema, request) },
+      { record: toBinary(AccessRecordSchema, record), "access-request": request.payload },
     );
     const signer = this.#fixture.signer("dssm", "one");
     const terms = fromBinary(
@@ -314,23 +310,11 @@ export class Sharing {
   }
 }
 
-/** What is on the ledger once a contract is. */
-export function contractEvidence(
-  fixture: UserFixture,
-  contractId: string,
-  {
-    information,
-    policy,
-    accessPermission,
-  }: Partial<Pick<PolicySubmission, "information" | "policy" | "accessPermission">>,
-) {
+/** What is on the ledger once a contract is: a commitment to what was signed. */
+export function contractEvidence(fixture: UserFixture, contractId: string, signed: SignedEnvelope) {
   return fixture.recorded(
     { case: "createContract", value: create(CreateContractSchema, { contractId }) },
-    {
-      ...(information && { information: toBinary(DataSharingInformationSchema, information) }),
-      ...(policy && { policy: toBinary(DataSharingPolicySchema, policy) }),
-      ...(accessPermission && { permission: toBinary(AccessPermissionSchema, accessPermission) }),
-    },
+    { "signed-policy": signed.payload },
   );
 }
 

@@ -2,6 +2,7 @@
 import { dirname, join, parse } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { readProfile } from "./profile.ts";
+import { mayPass } from "./repetition.ts";
 import { StateDirectory } from "./state-directory.ts";
 import { User } from "./user.ts";
 
@@ -9,6 +10,11 @@ export interface UserOptions {
   readonly profile: string;
   readonly state?: string;
   readonly json?: true;
+}
+
+/** The management does not answer; the message says where it should. */
+export class UnreachableError extends Error {
+  override name = "UnreachableError";
 }
 
 /** A subcommand with the common options. */
@@ -29,7 +35,12 @@ export async function asUser<T>(
 ): Promise<T> {
   const profile = await readProfile(path);
   const directory = StateDirectory.open(state ?? join(dirname(path), `${parse(path).name}.state`));
-  const user = await User.connect(profile);
+  const user = await User.connect(profile).catch((cause: unknown) => {
+    if (!mayPass(cause)) throw cause;
+    const { managementEndpoint: endpoint } = profile;
+    const hint = "start it, or name another --profile";
+    throw new UnreachableError(`cannot reach the management at ${endpoint}; ${hint}`, { cause });
+  });
   try {
     return await run(user, directory);
   } finally {
