@@ -12,6 +12,7 @@ import type { Chain } from "./chain.ts";
 import type { Distribution } from "./distribution.ts";
 import type { EmbeddedEngine } from "./embedded-engine.ts";
 import type { Follower } from "./follower.ts";
+import { HeightWatchClosed } from "./height-watch.ts";
 
 export interface LedgerServicesOptions {
   readonly chain: Chain;
@@ -52,7 +53,7 @@ export function createLedgerService(options: LedgerServicesOptions): Registratio
         for (let height = fromHeight; ; height++) {
           if (height > chain.head.height) {
             if (!follow) return;
-            await chain.height.beyond(height - 1n, signal);
+            if (!(await grows(chain, height, signal))) return;
           }
           const block = await chain.block(height);
           if (block === undefined) throw refusal(ErrorReason.BLOCK_NOT_FOUND, `block ${height}`);
@@ -108,6 +109,17 @@ export function createSystemManagementService(
       };
     },
   });
+}
+
+/** Waits for the block of this height; false where the node closes first, which ends streams as if the chain ended. */
+async function grows(chain: Chain, height: bigint, signal: AbortSignal): Promise<boolean> {
+  try {
+    await chain.height.beyond(height - 1n, signal);
+    return true;
+  } catch (cause) {
+    if (cause instanceof HeightWatchClosed) return false;
+    throw cause;
+  }
 }
 
 /** Streams that each identity holds open. */

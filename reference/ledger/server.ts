@@ -127,6 +127,7 @@ export async function createLedgerNode(options: LedgerNodeOptions): Promise<Ledg
       await follower.close();
       await engine.close();
       await distribution.close();
+      chain.height.close();
     },
   };
 }
