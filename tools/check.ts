@@ -5,8 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { staleFiles } from "./generate.ts";
 import { lastRelease } from "./release-protocol.ts";
-import { type Check, conclude, failure, type Outcome, PASSED, report } from "./tally.ts";
+import { type Check, conclude, failure, PASSED, report } from "./tally.ts";
 import { projectEnvironment, run } from "./toolchain.ts";
+import { unitTests } from "./unit-tests.ts";
 import { VALIDATE_MODULE, writeValidateProto } from "./validate-proto.ts";
 
 /** A command that passes by its exit code. */
@@ -38,50 +39,6 @@ const statics: Check[] = [
     },
   },
 ];
-
-interface VitestReport {
-  readonly success: boolean;
-  readonly numPassedTests: number;
-  readonly numFailedTests: number;
-  readonly numPendingTests: number;
-  readonly numTodoTests: number;
-  readonly testResults: readonly { readonly status: string; readonly assertionResults: readonly unknown[] }[];
-}
-
-const unitTests: Check = {
-  name: "unit tests",
-  async run() {
-    const folder = mkdtempSync(join(tmpdir(), "x1410-check-"));
-    const file = join(folder, "vitest.json");
-    try {
-      const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${file}`];
-      const { code, output } = await run("vitest", ["run", "--silent=passed-only", ...reporters], {
-        env: { ...projectEnvironment(), NO_COLOR: "1", FORCE_COLOR: "0" },
-      });
-      return vitestOutcome(JSON.parse(readFileSync(file, "utf8")) as VitestReport, code, output);
-    } finally {
-      rmSync(folder, { recursive: true, force: true });
-    }
-  },
-};
-
-function vitestOutcome(told: VitestReport, code: number, output: string): Outcome {
-  // A file that cannot be loaded has no test to count, yet all of its tests failed.
-  const unloaded = told.testResults.filter((file) => file.status === "failed" && file.assertionResults.length === 0);
-  const failed = told.numFailedTests + unloaded.length;
-  const skipped = told.numPendingTests + told.numTodoTests;
-  // Nor has an error outside any test.
-  const unexplained = code !== 0 && failed === 0 ? 1 : 0;
-  return { passed: told.numPassedTests, failed: failed + unexplained, skipped, output: failures(output) };
-}
-
-/** vitest's output without the line of each file that passed. */
-function failures(output: string): string {
-  return output
-    .split("\n")
-    .filter((line) => !/^\s*✓/.test(line) && line.trim() !== "")
-    .join("\n");
-}
 
 /** The kit over one of its client stacks; every step that was judged counts. */
 function kit(client: string): Check {
@@ -137,5 +94,5 @@ const chosen = (checks: Check[]): Check[] =>
 writeValidateProto(VALIDATE_MODULE);
 conclude([
   ...(await together(chosen(statics), 2)),
-  ...(await together(chosen([unitTests, kit("grpc"), kit("connect")]), 1)),
+  ...(await together(chosen([unitTests(projectEnvironment()), kit("grpc"), kit("connect")]), 1)),
 ]);
