@@ -45,12 +45,12 @@ const machine = `${cpus().length} × ${cpus()[0]?.model.trim()}, ${Math.round(to
 const revision = (await run("git", ["rev-parse", "--short", "HEAD"])).stdout.trim();
 writeFileSync(
   join(folder, `${date}.md`),
-  [
+  `${[
     `# Campaign of ${date}`,
     `Revision ${revision}, on ${machine}. Written by \`npm run campaign\`.`,
     ["| check | passed | failed | skipped | seconds |", "|---|---|---|---|---|", ...lines].join("\n"),
     "## Figures",
     ...figures,
-  ].join("\n\n") + "\n",
+  ].join("\n\n")}\n`,
 );
 conclude(tallies);
