@@ -95,16 +95,6 @@ export class ChainStore implements StateReader {
     }
   }
 
-  /** Blocks from a height up to the head of now, one at a time in memory. */
-  async *blocks(from: bigint): AsyncGenerator<Block> {
-    const until = this.#head.height;
-    for (let height = from; height <= until; height++) {
-      const block = await this.block(height);
-      if (block === undefined) throw new LedgerStoreFault("corrupt", height, "the block is missing");
-      yield block;
-    }
-  }
-
   /** Makes a verified block the new head; durable once this resolves. After a failure call `reopen` before anything else. */
   async append(block: Block, head: ChainHead, changes: ReadonlyMap<string, Uint8Array>): Promise<void> {
     const record: HeadRecord = {

@@ -1,7 +1,14 @@
 // A node of the ledger: chain, distribution, engine and services put together (grey in Figure 1, clause 6.1).
 import type { Level } from "level";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
-import { Finality, type NetworkParameters, type TransactionReceipt } from "../../gen/x1410/v1/ledger_pb.ts";
+import {
+  BlockHeaderSchema,
+  BlockReceiptSchema,
+  Finality,
+  type NetworkParameters,
+  type TransactionReceipt,
+  TransactionSchema,
+} from "../../gen/x1410/v1/ledger_pb.ts";
 import type {
   LedgerService,
   SmartContractService,
@@ -10,6 +17,7 @@ import type {
 import { refusal } from "../communications/refusal.ts";
 import type { Registration } from "../communications/service.ts";
 import type { Signer } from "../envelope/signer.ts";
+import { warmPayloadRules } from "../envelope/verify.ts";
 import { Chain } from "./chain.ts";
 import { ChainStore } from "./chain-store.ts";
 import { Distribution, type LedgerPeer } from "./distribution.ts";
@@ -72,6 +80,7 @@ export async function createLedgerNode(options: LedgerNodeOptions): Promise<Ledg
   if (!Number.isInteger(quorum) || quorum < 1 || quorum > peers.length + 1) {
     throw new RangeError(`a quorum of ${quorum} among ${peers.length + 1} nodes`);
   }
+  warmPayloadRules([TransactionSchema, BlockHeaderSchema, BlockReceiptSchema]);
   const store = await ChainStore.open(db, networkId);
   const chain = new Chain({ store, networkId, firstProposer: options.proposer, trust: new TrustAtTime(trust) });
   const distribution = new Distribution({ chain, store, peers, quorum, trust });
