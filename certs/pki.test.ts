@@ -60,6 +60,10 @@ describe("a PKI directory", () => {
     expect(leaf.infoAccess).toBe("OCSP - URI:http://ca.example/pki/ocsp/intermediate");
     expect(leaf.toString()).toBeTruthy();
     expect(Buffer.from(leaf.raw).includes("http://ca.example/pki/intermediate.crl")).toBe(true);
+    // Published elsewhere from now on, for other processes on the directory too.
+    createPki(directory, { now, publicationUri: "http://other.example" });
+    const later = new X509Certificate(createPki(directory, { now }).issueIdentity(ALICE).certificatePem);
+    expect(later.infoAccess).toBe("OCSP - URI:http://other.example/ocsp/intermediate");
   });
 
   test.each<[string, (pki: string) => void]>([
@@ -108,6 +112,18 @@ describe("kept identities", () => {
     const second = createPki(directory, { now }).ensureIdentity({ ...KSS, dnsNames });
     expect(second.serialNumber).not.toBe(first.serialNumber);
     expect(second.identity).toBe(first.identity);
+  });
+});
+
+describe("a renewed identity", () => {
+  test("keeps its key, by which others know it, and loses it when it was revoked", () => {
+    const first = createPki(directory, { now }).ensureIdentity(KSS);
+    later(70 * DAY);
+    const renewed = createPki(directory, { now }).ensureIdentity(KSS);
+    expect(renewed.serialNumber).not.toBe(first.serialNumber);
+    expect(renewed.privateKeyPem).toBe(first.privateKeyPem);
+    createPki(directory, { now }).intermediate.revoke(renewed.serialNumber, "keyCompromise");
+    expect(createPki(directory, { now }).ensureIdentity(KSS).privateKeyPem).not.toBe(first.privateKeyPem);
   });
 });
 

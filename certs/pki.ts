@@ -101,8 +101,11 @@ export class Pki {
   }
 
   /** Makes a key pair, requests and issues a certificate for it. Nothing is written but the authority's own record. */
-  issueIdentity({ keyAlgorithm, validityMs, ...grant }: IdentityRequest): IdentityMaterial {
-    const { privateKey } = generateKeyPair(keyAlgorithm);
+  issueIdentity(request: IdentityRequest): IdentityMaterial {
+    return this.#issue(request, generateKeyPair(request.keyAlgorithm).privateKey);
+  }
+
+  #issue({ keyAlgorithm: _, validityMs, ...grant }: IdentityRequest, privateKey: KeyObject): IdentityMaterial {
     const { name, subjectAltNames } = grantedSubject(grant);
     const request = buildCertificationRequest({ subject: { commonName: name }, privateKey, subjectAltNames });
     const { der } = this.intermediate.issue(request, grant, validityMs === undefined ? {} : { validityMs });
@@ -111,7 +114,8 @@ export class Pki {
 
   /**
    * The identity kept in `identities/<role>-<name>`: reads it, or issues it where it is missing, revoked, about to
-   * expire (a third of its life is left) or was issued for other names.
+   * expire (a third of its life is left) or was issued for other names. A new certificate is for the same key, unless
+   * the old one was revoked: what others know the key by, such as a ledger its proposer, goes on.
    * @returns the material, and the files (key with mode 0600)
    */
   ensureIdentity(request: IdentityRequest): IdentityMaterial & { files: IdentityFiles } {
@@ -124,8 +128,8 @@ export class Pki {
       ca: join(directory, "ca.pem"),
       crl: join(directory, "crl.pem"),
     };
-    const kept = this.#kept(files, request);
-    const material = kept ?? this.issueIdentity(request);
+    const { kept, privateKey } = this.#kept(files, request);
+    const material = kept ?? this.#issue(request, privateKey ?? generateKeyPair(request.keyAlgorithm).privateKey);
     if (kept === undefined) {
       makePrivateDirectory(directory);
       writeDurably(files.privateKey, material.privateKeyPem, PRIVATE_FILE);
@@ -151,31 +155,32 @@ export class Pki {
     };
   }
 
-  #kept(files: IdentityFiles, request: IdentityRequest): IdentityMaterial | undefined {
+  /** What is there and still good; where only the certificate is to be replaced, its key. */
+  #kept(files: IdentityFiles, request: IdentityRequest): { kept?: IdentityMaterial; privateKey?: KeyObject } {
     const keyPem = readIfPresent(files.privateKey)?.toString();
     const certificatePem = readIfPresent(files.certificate)?.toString();
     const [der] = certificatePem === undefined ? [] : fromPem("CERTIFICATE", certificatePem);
-    if (keyPem === undefined || der === undefined) return undefined;
+    if (keyPem === undefined || der === undefined) return {};
     try {
       const privateKey = parsePrivateKey(keyPem);
       const certificate = parseCertificate(der);
       const record = this.intermediate.find(fingerprintOf(der));
+      if (record === undefined || record.revocation !== undefined || !certificate.x509.checkPrivateKey(privateKey)) {
+        return {};
+      }
       const lifetime = certificate.notAfter.getTime() - certificate.notBefore.getTime();
       const names = new Set(
         (certificate.extensions.subjectAltNames ?? []).map(({ type, value }) => `${type} ${value}`),
       );
       const wanted = grantedSubject(request).subjectAltNames.map(({ type, value }) => `${type} ${value}`);
       const good =
-        record !== undefined &&
-        record.revocation === undefined &&
-        certificate.x509.checkPrivateKey(privateKey) &&
         certificate.notAfter.getTime() - this.#now().getTime() > lifetime / 3 &&
         names.size === wanted.length &&
         wanted.every((name) => names.has(name));
-      return good ? this.#material(request.identity, privateKey, der) : undefined;
+      return good ? { kept: this.#material(request.identity, privateKey, der) } : { privateKey };
     } catch (error) {
       // Half-written or damaged files are replaced: the authority can always issue anew.
-      if (error instanceof PkiError && error.code.startsWith("malformed")) return undefined;
+      if (error instanceof PkiError && error.code.startsWith("malformed")) return {};
       throw error;
     }
   }
@@ -220,16 +225,18 @@ export function isPki(directory: string): boolean {
 function openSettings(directory: string, given: Partial<Settings>): Settings {
   const path = join(directory, SETTINGS_FILE);
   const stored = readIfPresent(path)?.toString();
-  if (stored !== undefined) {
-    try {
-      return { ...(JSON.parse(stored) as Settings), ...given };
-    } catch (error) {
-      throw new PkiError("corrupt_store", `${path} is not JSON`, { cause: error });
-    }
+  let former: Partial<Settings> = {};
+  try {
+    if (stored !== undefined) former = JSON.parse(stored) as Settings;
+  } catch (error) {
+    throw new PkiError("corrupt_store", `${path} is not JSON`, { cause: error });
   }
-  const settings = { organization: "X.1410", ...given };
-  makePrivateDirectory(directory);
-  writeDurably(path, `${JSON.stringify(settings, undefined, 2)}\n`, PUBLIC_FILE);
+  const settings = { organization: "X.1410", ...former, ...given };
+  const text = `${JSON.stringify(settings, undefined, 2)}\n`;
+  if (text !== stored) {
+    makePrivateDirectory(directory);
+    writeDurably(path, text, PUBLIC_FILE);
+  }
   return settings;
 }
 
