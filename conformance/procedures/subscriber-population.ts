@@ -36,7 +36,7 @@ export const COUNTRIES: readonly Country[] = [
   {
     code: "GB",
     callingCode: "44",
-    mobilePrefixes: ["7400", "7911", "7525"],
+    mobilePrefixes: ["7400", "7456", "7525"],
     mobileDigits: 6,
     postalCode: "SW9 9XY",
     givenNames: ["Oliver", "Charlotte", "Rhys", "Imogen", "Alasdair"],

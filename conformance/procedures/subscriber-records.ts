@@ -39,7 +39,7 @@ export const subscriberRules: DesensitizationRules = {
         { kind: "card", action: "mask" },
         { kind: "email", action: "drop" },
         { kind: "phone", action: "drop" },
-        { kind: "name", from: ["full_name"], action: "drop" },
+        { kind: "name", columns: ["full_name"], action: "drop" },
       ],
     },
   ],

@@ -72,9 +72,13 @@ function assembled(
   let kept = 0;
   for (let index = 0; index < fields.length; index++) {
     const column = columns[index];
+    if (column?.treatment.drops) {
+      // Only counted; what goes need not even be text.
+      if (treat) column.treatment.apply(fields[index] ?? "", []);
+      continue;
+    }
     const original = raw.slice(starts[index], ends[index]);
     const result = column === undefined || !treat ? original : treated(record, index, column, original, delimiter);
-    if (column?.treatment.drops) continue;
     output += kept === 0 ? result : delimiter + result;
     kept += 1;
   }

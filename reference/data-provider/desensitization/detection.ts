@@ -69,8 +69,9 @@ export function emailAddresses(text: string): Span[] {
   return found;
 }
 
-// E.164: a plus sign and up to 15 digits. Numbers of ranges not assigned are found by this alone.
-const INTERNATIONAL = /\+[\s(]{0,2}\d(?:[ ().\u00a0/-]{0,3}\d){6,14}(?!\d)/g;
+// E.164: a plus sign and up to 15 digits, whether or not the range is assigned; fullwidth forms too.
+const INTERNATIONAL =
+  /[+\uff0b][\s(]{0,2}[\d\uff10-\uff19](?:[ ().\u00a0/-]{0,3}[\d\uff10-\uff19]){6,14}(?![\d\uff10-\uff19])/g;
 
 // No national number that the library knows is shorter.
 const PHONE_DIGITS_MIN = 6;
@@ -79,15 +80,16 @@ const PHONE_DIGITS_MIN = 6;
  * Phone numbers in international form and, where a country is given, in its national form. Card numbers are none.
  */
 export function phoneNumbers(text: string, country?: CountryCode): Span[] {
-  if (!hasDigits(text, PHONE_DIGITS_MIN)) return [];
   const international = [...text.matchAll(INTERNATIONAL)].map(({ 0: number, index }) => ({
     start: index,
     end: index + number.length,
   }));
+  // Without a country, a number is known by its plus sign alone.
+  if (country === undefined) return international;
   // The library's search is the costliest step of all: it gets only what is not known already.
   const rest = blanked(blanked(text, international), cardNumbers(text));
   if (!hasDigits(rest, PHONE_DIGITS_MIN)) return international;
-  const numbers = findPhoneNumbersInText(rest, country === undefined ? {} : { defaultCountry: country });
+  const numbers = findPhoneNumbersInText(rest, { defaultCountry: country });
   return [...international, ...numbers.map(({ startsAt, endsAt }) => ({ start: startsAt, end: endsAt }))];
 }
 

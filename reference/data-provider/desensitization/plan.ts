@@ -30,16 +30,23 @@ export interface DesensitizationReport {
 export function planOf(rules: DesensitizationRules, format: Format, key: KeyObject): Plan {
   const member = format === "csv" ? "columns" : "paths";
   const targets = rules.rules.flatMap((rule, index) => {
-    const fields = rule[member];
-    if (fields === undefined)
-      throw new DesensitizationError("rule_file", `rules[${index}]: ${member} are needed for ${format}`);
+    const fields = rule[member] ?? wrong(`rules[${index}]: ${member} are needed for ${format}`);
+    const nameFields = ("detect" in rule ? rule.detect : []).flatMap((detector, place) => {
+      if (detector.kind !== "name") return [];
+      const at = `rules[${index}].detect[${place}]`;
+      return detector[member] ?? wrong(`${at}: ${member} are needed for ${format}`);
+    });
     return fields.map((field) => ({
       field,
       optional: rule.optional ?? false,
-      treatment: treatment(rule, index, field, key),
+      treatment: treatment(rule, index, field, [...new Set(nameFields)], key),
     }));
   });
   return { targets, records: 0 };
+}
+
+function wrong(what: string): never {
+  throw new DesensitizationError("rule_file", what);
 }
 
 export function reportOf(plan: Plan, format: Format): DesensitizationReport {

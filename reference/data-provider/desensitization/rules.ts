@@ -52,8 +52,10 @@ export type Detector = (Drop | Mask | Pseudonymize) & {
   readonly replacement?: string;
   /** phone: the country whose national numbers are found too, ISO 3166-1 alpha-2. */
   readonly country?: CountryCode;
-  /** name: the columns (CSV) or paths (JSON Lines) of the same record that hold the names to look for. */
-  readonly from?: readonly string[];
+  /** name: the columns of the same record that hold the names to look for (CSV). */
+  readonly columns?: readonly string[];
+  /** name: the same for JSON Lines. */
+  readonly paths?: readonly string[];
 };
 
 export type Rule = {
@@ -84,7 +86,8 @@ export function checkRules(value: unknown): asserts value is DesensitizationRule
   });
 }
 
-const FIELD_MEMBERS = ["columns", "paths", "optional"];
+const FIELD_LISTS = ["columns", "paths"];
+const FIELD_MEMBERS = [...FIELD_LISTS, "optional"];
 const ACTION_MEMBERS = {
   drop: [],
   mask: ["keepFirst", "keepLast", "character"],
@@ -94,14 +97,11 @@ const ACTION_MEMBERS = {
 
 function checkRule(value: unknown, at: string, taken: Set<string>): void {
   const rule = members(value, at);
-  const fields = ["columns", "paths"].filter((name) => rule[name] !== undefined);
-  if (fields.length === 0) wrong(at, "columns or paths are needed");
-  for (const name of fields)
-    list(rule[name], `${at}.${name}`).forEach((field, index) => {
-      const key = `${name} ${text(field, `${at}.${name}[${index}]`)}`;
-      if (taken.has(key)) wrong(`${at}.${name}[${index}]`, "another rule has this already");
-      taken.add(key);
-    });
+  for (const [place, field] of fieldLists(rule, at)) {
+    const key = `${place.includes(".columns[") ? "column" : "path"} ${field}`;
+    if (taken.has(key)) wrong(place, "another rule has this already");
+    taken.add(key);
+  }
   if (rule["optional"] !== undefined && typeof rule["optional"] !== "boolean")
     wrong(`${at}.optional`, "true or false is needed");
   if (rule["detect"] === undefined) {
@@ -117,7 +117,12 @@ function checkRule(value: unknown, at: string, taken: Set<string>): void {
 function checkDetector(value: unknown, at: string): void {
   const detector = members(value, at);
   const kind = oneOf(DETECTOR_KINDS, detector["kind"], `${at}.kind`);
-  const extra = ["kind", "replacement", ...(kind === "phone" ? ["country"] : []), ...(kind === "name" ? ["from"] : [])];
+  const extra = [
+    "kind",
+    "replacement",
+    ...(kind === "phone" ? ["country"] : []),
+    ...(kind === "name" ? FIELD_LISTS : []),
+  ];
   if (detector["action"] === "generalize") wrong(`${at}.action`, "a match can be dropped, masked or pseudonymized");
   checkAction(detector, at, extra);
   if (detector["replacement"] !== undefined) {
@@ -126,8 +131,7 @@ function checkDetector(value: unknown, at: string): void {
   }
   if (detector["country"] !== undefined && !isSupportedCountry(text(detector["country"], `${at}.country`)))
     wrong(`${at}.country`, "an ISO 3166-1 alpha-2 code is needed");
-  if (kind === "name")
-    list(detector["from"], `${at}.from`).forEach((field, index) => void text(field, `${at}.from[${index}]`));
+  if (kind === "name") fieldLists(detector, at);
 }
 
 function checkAction(rule: Record<string, unknown>, at: string, further: readonly string[]): void {
@@ -167,6 +171,18 @@ function checkGeneralize(rule: Record<string, unknown>, at: string): void {
     });
   }
   optionalWhole(rule, "prefix", at, 1, 1000);
+}
+
+/** The entries of `columns` and `paths`, with their places. */
+function fieldLists(holder: Record<string, unknown>, at: string): (readonly [string, string])[] {
+  const names = FIELD_LISTS.filter((name) => holder[name] !== undefined);
+  if (names.length === 0) wrong(at, "columns or paths are needed");
+  return names.flatMap((name) =>
+    list(holder[name], `${at}.${name}`).map((field, index) => {
+      const place = `${at}.${name}[${index}]`;
+      return [place, text(field, place)] as const;
+    }),
+  );
 }
 
 function members(value: unknown, at: string, known?: readonly string[]): Record<string, unknown> {

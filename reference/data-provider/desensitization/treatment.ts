@@ -31,15 +31,21 @@ export interface Treatment {
   apply(value: string, names: readonly string[]): string | undefined;
 }
 
-/** `field` is where `rule`, the one at `index`, is applied. */
-export function treatment(rule: Rule, index: number, field: string, key: KeyObject): Treatment {
+/** `field` is where `rule`, the one at `index`, is applied; `nameFields` is where its name detectors take names from. */
+export function treatment(
+  rule: Rule,
+  index: number,
+  field: string,
+  nameFields: readonly string[],
+  key: KeyObject,
+): Treatment {
   const detects = "detect" in rule;
   const action = detects ? "detect" : rule.action;
   const report: FieldReport = { rule: index, field, action, values: 0, changed: 0, blanked: 0, matches: {} };
   const run = detects ? searching(rule.detect, field, key, report) : replacing(rule, field, key);
   return {
     drops: action === "drop",
-    nameFields: detects ? [...new Set(rule.detect.flatMap(({ from }) => from ?? []))] : [],
+    nameFields,
     report,
     apply(value, names) {
       if (value === "") return value;
