@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs, promisify } from "node:util";
 import { createClient } from "@connectrpc/connect";
+import { Level } from "level";
 import { DataDistributionService } from "../gen/x1410/v1/data_distribution_pb.ts";
 import { DataStorageService } from "../gen/x1410/v1/data_storage_pb.ts";
 import { grpcTransport } from "../reference/communications/grpc-transport.ts";
@@ -28,7 +29,7 @@ import {
 } from "../reference/data-provider/wrapping.ts";
 import { createDataStorageServer } from "../reference/data-storage-server/server.ts";
 import { createSigner } from "../reference/envelope/signer.ts";
-import { openDatabase } from "../reference/stack/data-directory.ts";
+
 import { defaultPatience } from "../reference/user/repetition.ts";
 import { StateDirectory } from "../reference/user/state-directory.ts";
 
@@ -74,7 +75,7 @@ async function measure(mib: number): Promise<Run> {
   const management = "urn:x1410:entity:dssm:one";
   const dss = pki.issue("dss", "one");
   const user = pki.issue("user", "one");
-  const db = await openDatabase(folder);
+  const db = new Level<string, string>(join(folder, "db"));
   const storage = createDataStorageServer({
     db,
     dataDirectory: folder,
