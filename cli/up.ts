@@ -15,6 +15,7 @@ interface UpOptions {
   readonly ledgerNodes?: number;
   readonly crlRefresh: number;
   readonly introspection: "off" | "required";
+  readonly psk?: true;
   readonly json?: true;
   readonly verbose?: true;
 }
@@ -33,6 +34,10 @@ export function upCommand(): Command {
         .choices(["off", "required"])
         .default("off"),
     )
+    .option(
+      "--psk",
+      "open ports for users with pre-shared keys; keys are in pre-shared-keys.json of each server's folder",
+    )
     .option("--json", "print one line of JSON when ready, for programs")
     .option("--verbose", "log what the entities do, on standard error")
     .action(up);
@@ -50,6 +55,7 @@ async function up(options: UpOptions): Promise<void> {
       ledgerNodes,
       revocationRefreshMs: options.crlRefresh * 1000,
       introspection: options.introspection,
+      preSharedKeys: options.psk ?? false,
       log: options.verbose ? standardErrorLog : silentLog,
       signal: stop,
     },
@@ -91,9 +97,17 @@ function readyLine({ dataDirectory, entities, users, operator, targetFile, trust
     ready: true,
     dataDirectory,
     entities: Object.fromEntries(
-      entities.map(({ name, kind, identity, endpoint, secondEndpoint, files }) => [
-        name,
-        { identity, endpoint, ...secondEndpointOf(kind, secondEndpoint), certificate: files.chain },
+      entities.map((entity) => [
+        entity.name,
+        {
+          identity: entity.identity,
+          endpoint: entity.endpoint,
+          ...secondEndpointOf(entity.kind, entity.secondEndpoint),
+          // JSON leaves out what is undefined.
+          pskEndpoint: entity.pskEndpoint,
+          publicationEndpoint: entity.publicationEndpoint,
+          certificate: entity.files.chain,
+        },
       ]),
     ),
     users: Object.fromEntries(
@@ -115,10 +129,13 @@ function secondEndpointOf(kind: string, endpoint: string | undefined) {
 }
 
 function readyText({ dataDirectory, entities, users, targetFile }: RunningStack): string {
-  const rows = entities.map(({ name, identity, endpoint, secondEndpoint, kind }) => {
-    const second =
-      secondEndpoint === undefined ? "" : `   ${kind === "ca" ? "enrolment" : "exposure API"} ${secondEndpoint}`;
-    return `  ${name.padEnd(10)} ${endpoint.padEnd(22)} ${identity}${second}`;
+  const rows = entities.map(({ name, identity, endpoint, secondEndpoint, pskEndpoint, publicationEndpoint, kind }) => {
+    const further = [
+      [kind === "ca" ? "enrolment" : "exposure API", secondEndpoint],
+      ["pre-shared keys", pskEndpoint],
+      ["CRL and OCSP", publicationEndpoint],
+    ].map(([what, address]) => (address === undefined ? "" : `   ${what} ${address}`));
+    return `  ${name.padEnd(10)} ${endpoint.padEnd(22)} ${identity}${further.join("")}`;
   });
   return [
     `The reference stack is up. Data: ${dataDirectory}`,

@@ -58,6 +58,11 @@ export class DataDirectory {
     return join(this.path, "network.json");
   }
 
+  /** Access lists, where an operator has written any. */
+  get access(): string {
+    return join(this.path, "access.yaml");
+  }
+
   entity(name: string): string {
     const path = join(this.path, name);
     tried(path, () => mkdirSync(path, { recursive: true, mode: 0o700 }));

@@ -36,17 +36,20 @@ export interface RevocationAware {
 
 export class EntityContext {
   readonly options: EntityOptions;
+  /** Signs with the key and certificate of now. */
   readonly signer: Signer;
   readonly trust: ChainVerifier;
   readonly peers: Peers;
   #credentials: TlsCredentials;
   readonly #servers: RevocationAware[] = [];
+  #ownSigner: Signer;
   #refresh: NodeJS.Timeout | undefined;
 
   constructor(options: EntityOptions) {
     const { privateKeyPem, certificateChainPem, trustAnchorsPem, revocationListPems } = options.material;
     this.options = options;
-    this.signer = createSigner({ privateKeyPem, certificateChainPem });
+    this.#ownSigner = createSigner({ privateKeyPem, certificateChainPem });
+    this.signer = currentSigner(() => this.#ownSigner);
     this.trust = new ChainVerifier({
       trustAnchors: trustAnchorsPem,
       intermediates: certificateChainPem,
@@ -80,23 +83,36 @@ export class EntityContext {
     const lists = revocationLists.map((der) => toPem("X509 CRL", der));
     if (lists.join() === this.#credentials.revocationLists?.join()) return;
     this.trust.update({ crls: lists.join("\n") });
-    this.#credentials = { ...this.#credentials, revocationLists: lists };
-    for (const server of this.#servers) server.reload(this.#credentials);
-    this.peers.reload(this.#credentials);
+    this.#install({ ...this.#credentials, revocationLists: lists });
+  }
+
+  /**
+   * A renewed certificate of the same identity: shown and signed with from now on, and nothing else changes.
+   * @throws TypeError where key, certificate and identity do not belong together; the former ones go on then
+   */
+  renew({ privateKeyPem, certificateChainPem }: Pick<EntityMaterial, "privateKeyPem" | "certificateChainPem">): void {
+    if (certificateChainPem === this.#credentials.certificateChain) return;
+    const signer = createSigner({ privateKeyPem, certificateChainPem });
+    if (signer.identity !== this.identity) throw new TypeError(`the certificate is of ${signer.identity}`);
+    this.#install({ ...this.#credentials, privateKey: privateKeyPem, certificateChain: certificateChainPem });
+    this.#ownSigner = signer;
+    this.options.log.info("certificate renewed", { entity: this.identity });
+  }
+
+  #install(credentials: TlsCredentials): void {
+    for (const server of this.#servers) server.reload(credentials);
+    this.#credentials = credentials;
+    this.peers.reload(credentials);
   }
 
   /** Asks the certification authority for its lists every `intervalMs`; while it cannot be reached the present lists hold until they end. */
   refreshEvery(intervalMs: number): void {
-    this.#refresh = setInterval(() => void this.#refreshNow(), intervalMs);
+    this.#refresh = setInterval(() => void this.refreshRevocationLists(), intervalMs);
     this.#refresh.unref();
   }
 
-  close(): void {
-    clearInterval(this.#refresh);
-    this.peers.close();
-  }
-
-  async #refreshNow(): Promise<void> {
+  /** Asks the certification authority for its lists; where it cannot be reached the present ones hold. */
+  async refreshRevocationLists(): Promise<void> {
     const authority = this.options.network.parameters().entities.find(({ kind }) => kind === EntityKind.CA);
     if (authority === undefined) return;
     try {
@@ -110,4 +126,28 @@ export class EntityContext {
       });
     }
   }
+
+  close(): void {
+    clearInterval(this.#refresh);
+    this.peers.close();
+  }
+}
+
+/** What is built on a signer keeps it; this one follows renewals. */
+function currentSigner(current: () => Signer): Signer {
+  return {
+    get identity() {
+      return current().identity;
+    },
+    get algorithm() {
+      return current().algorithm;
+    },
+    get publicKey() {
+      return current().publicKey;
+    },
+    get certificate() {
+      return current().certificate;
+    },
+    sign: (payloadType, payload) => current().sign(payloadType, payload),
+  };
 }

@@ -14,6 +14,7 @@ export interface EntityStart {
   readonly files: IdentityFiles;
   readonly networkFile: string;
   readonly pkiDirectory: string;
+  readonly accessFile: string;
   readonly host: string;
   readonly revocationRefreshMs: number;
   readonly introspection: "off" | "required";
@@ -33,7 +34,8 @@ export async function serveEntity(log: Log): Promise<void> {
   if (order === undefined) throw new Error("no orders on standard input; `x1410 up --split` gives them");
   const { networkFile, ...start } = JSON.parse(order) as EntityStart;
   const entity = await startEntity({ ...start, network: new NetworkFile(networkFile, log), log });
-  process.stdout.write(`${JSON.stringify({ endpoint: entity.endpoint, secondEndpoint: entity.secondEndpoint })}\n`);
+  const { endpoint, secondEndpoint, pskEndpoint, publicationEndpoint } = entity;
+  process.stdout.write(`${JSON.stringify({ endpoint, secondEndpoint, pskEndpoint, publicationEndpoint })}\n`);
   await stop;
   orders.close();
   process.stdin.destroy();

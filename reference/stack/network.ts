@@ -5,7 +5,7 @@ import { clone, create, fromJsonString, toJsonString } from "@bufbuild/protobuf"
 import { fromPem } from "../../certs/der.ts";
 import { writeDurably } from "../../certs/durable-file.ts";
 import { parseIdentity } from "../../certs/identity.ts";
-import { type Entity, EntityKind, EntitySchema } from "../../gen/x1410/v1/identity_pb.ts";
+import { CertificateChainSchema, type Entity, EntityKind, EntitySchema } from "../../gen/x1410/v1/identity_pb.ts";
 import { type NetworkParameters, NetworkParametersSchema } from "../../gen/x1410/v1/ledger_pb.ts";
 import type { EntityRegistry } from "../communications/entity-registry.ts";
 import type { Log } from "../communications/log.ts";
@@ -61,6 +61,14 @@ export class NetworkDirectory implements Network {
     if (kind === EntityKind.LEDGER)
       this.#parameters.ledgerNodes.push({ $typeName: "x1410.v1.LedgerNode", entity, proposer });
     else this.#parameters.entities.push(entity);
+    this.#keep();
+  }
+
+  /** An entity that has been registered shows another certificate from now on. */
+  renew(identity: string, certificateChainPem: string): void {
+    const entity = find(this.#parameters, identity);
+    if (entity === undefined) return;
+    entity.certificate = create(CertificateChainSchema, { certificates: fromPem("CERTIFICATE", certificateChainPem) });
     this.#keep();
   }
 

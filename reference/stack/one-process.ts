@@ -8,7 +8,7 @@ export const launchHere: Launcher = (launch) => launchAltered(launch, (registrat
 
 /** As `launchHere`, each service passed through `alter` first: how faulty variants of the reference are made, to prove the kit on them. */
 export const launchAltered = async (
-  { plan, directory, files, network, pkiDirectory, options }: Launch,
+  { plan, directory, files, network, pkiDirectory, accessFile, options }: Launch,
   alter: (registrations: readonly Registration[]) => readonly Registration[],
 ): Promise<Started> => {
   const { host, log, revocationRefreshMs, introspection } = options;
@@ -18,6 +18,7 @@ export const launchAltered = async (
     files,
     network,
     pkiDirectory,
+    accessFile,
     host,
     log,
     revocationRefreshMs,

@@ -3,6 +3,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
+import type { Endpoints } from "./doors.ts";
 import type { EntityStart } from "./entity-process.ts";
 import type { Launch, Started } from "./stack.ts";
 
@@ -57,26 +58,27 @@ class EntityProcess {
     );
   }
 
-  async start({ plan, directory, files, networkFile, pkiDirectory, options }: Launch): Promise<Started> {
+  async start({ plan, directory, files, networkFile, pkiDirectory, accessFile, options }: Launch): Promise<Started> {
     const order: EntityStart = {
       plan,
       directory,
       files,
       networkFile,
       pkiDirectory,
+      accessFile,
       host: options.host,
       revocationRefreshMs: options.revocationRefreshMs,
       introspection: options.introspection,
     };
     this.#child.stdin?.write(`${JSON.stringify(order)}\n`);
     const failed = this.#ended.then((why) => Promise.reject(new Error(`${plan.name}: ${why}`)));
-    const { endpoint, secondEndpoint } = JSON.parse(await Promise.race([this.#firstLine, failed])) as {
-      endpoint: string;
-      secondEndpoint?: string;
-    };
+    const endpoints = JSON.parse(await Promise.race([this.#firstLine, failed])) as Partial<Endpoints>;
+    const { endpoint = "", secondEndpoint, pskEndpoint, publicationEndpoint } = endpoints;
     return {
       endpoint,
       secondEndpoint,
+      pskEndpoint,
+      publicationEndpoint,
       ended: this.#ended.then((why) => `${plan.name} has ended (${why})`),
       close: () => this.stop(),
     };

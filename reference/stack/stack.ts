@@ -5,16 +5,27 @@ import { ConnectError, createClient } from "@connectrpc/connect";
 import { stringify } from "yaml";
 import { fromPem } from "../../certs/der.ts";
 import { writeDurably } from "../../certs/durable-file.ts";
-import { createPki, type IdentityFiles, type IdentityMaterial, type Pki } from "../../certs/pki.ts";
+import {
+  createPki,
+  type IdentityFiles,
+  type IdentityMaterial,
+  type IdentityRequest,
+  isPki,
+  type Pki,
+} from "../../certs/pki.ts";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { UserAccountService } from "../../gen/x1410/v1/user_account_pb.ts";
 import { grpcTransport } from "../communications/grpc-transport.ts";
 import type { Log } from "../communications/log.ts";
+import { createPreSharedKeyFile } from "../communications/pre-shared-key-file.ts";
 import { reasonOf } from "../communications/refusal.ts";
+import { reachableAddress } from "../communications/server.ts";
+import { repeat } from "../store/recurring-task.ts";
 import type { ProfileFile } from "../user/profile.ts";
 import { DataDirectory } from "./data-directory.ts";
+import { type Endpoints, preSharedKeyPath } from "./doors.ts";
 import { NetworkDirectory } from "./network.ts";
-import { deploymentName, type EntityPlan, planEntities, type ServerKind } from "./plan.ts";
+import { deploymentName, type EntityPlan, planEntities, publicationPort, type ServerKind } from "./plan.ts";
 
 export interface StackOptions {
   readonly dataDirectory: string;
@@ -24,16 +35,15 @@ export interface StackOptions {
   readonly revocationRefreshMs: number;
   /** Whether key storage asks token management about each token (F4.13.2). */
   readonly introspection: "off" | "required";
+  /** Whether DSSM, KSS and DSS open a port for pre-shared keys (AAC1); default no. */
+  readonly preSharedKeys?: boolean;
   readonly log: Log;
   /** Ends the start: what has been started is stopped, and the start rejects. */
   readonly signal?: AbortSignal;
 }
 
 /** Where a started entity is. */
-export interface Started {
-  readonly endpoint: string;
-  /** Of the exposure API, or the enrolment door of the authority. */
-  readonly secondEndpoint: string | undefined;
+export interface Started extends Endpoints {
   close(): Promise<void>;
   /** Resolves when the entity has ended by itself, which it should not; never where it lives in this process. */
   readonly ended: Promise<string>;
@@ -46,6 +56,7 @@ export interface Launch {
   readonly network: NetworkDirectory;
   readonly networkFile: string;
   readonly pkiDirectory: string;
+  readonly accessFile: string;
   readonly options: StackOptions;
 }
 
@@ -64,8 +75,13 @@ export interface RunningStack {
   readonly trustAnchor: string;
   /** Resolves with the reason when an entity ends by itself. */
   readonly ended: Promise<string>;
+  /** Issues anew what is about to expire or was revoked; entities take it over without a restart. Happens daily by itself. */
+  renewCertificates(): void;
   close(): Promise<void>;
 }
+
+/** Certificates are renewed weeks before they end. */
+const renewalIntervalMs = 24 * 60 * 60_000;
 
 const userNames = ["provider", "consumer"] as const;
 export type UserName = (typeof userNames)[number];
@@ -91,7 +107,7 @@ async function start(
   closers: (() => Promise<void> | void)[],
   close: () => Promise<void>,
 ): Promise<RunningStack> {
-  const pki = createPki(directory.pki);
+  const pki = openPki(directory, options);
   const plans = planEntities(options);
   const quorum = Math.floor(options.ledgerNodes / 2) + 1;
   const trustAnchors = fromPem("CERTIFICATE", pki.caPem);
@@ -101,13 +117,16 @@ async function start(
   for (const plan of plans) {
     options.signal?.throwIfAborted();
     const { files, chainPem } = entityIdentity(pki, plan, options.host);
+    const folder = directory.entity(plan.name);
+    if (plan.pskPort !== undefined) createPreSharedKeyFile(preSharedKeyPath(folder), userNames.map(userIdentity));
     const started = await launch({
       plan,
-      directory: directory.entity(plan.name),
+      directory: folder,
       files,
       network,
       networkFile: directory.network,
       pkiDirectory: directory.pki,
+      accessFile: directory.access,
       options,
     });
     closers.push(() => started.close());
@@ -120,9 +139,17 @@ async function start(
     });
     entities.push({ ...plan, ...started, files });
   }
-  const operator = pki.ensureIdentity({ role: "operator", identity: `urn:x1410:entity:operator:${deploymentName}` });
+  const operator = pki.ensureIdentity(operatorRequest);
   const dssm = endpointOf(entities, "dssm");
   const users = await makeUsers(pki, directory, dssm, operator);
+  const renewCertificates = () => {
+    for (const entity of entities) network.renew(entity.identity, entityIdentity(pki, entity, options.host).chainPem);
+    for (const name of userNames) pki.ensureIdentity({ role: "user", identity: userIdentity(name) });
+    pki.ensureIdentity(operatorRequest);
+    network.revocationLists(fromPem("X509 CRL", pki.crlPem));
+  };
+  const renewal = repeat("renew certificates", renewalIntervalMs, async () => renewCertificates(), options.log);
+  closers.push(() => renewal.stop());
   const targetFile = join(directory.path, "target.yaml");
   writeDurably(targetFile, targetOf(directory, entities, users, operator), 0o644);
   return {
@@ -133,8 +160,25 @@ async function start(
     targetFile,
     trustAnchor: operator.files.ca,
     ended: Promise.race(entities.map(({ ended }) => ended)),
+    renewCertificates,
     close,
   };
+}
+
+const operatorRequest: IdentityRequest = {
+  role: "operator",
+  identity: `urn:x1410:entity:operator:${deploymentName}`,
+};
+
+function userIdentity(name: UserName): string {
+  return `urn:x1410:user:${name}`;
+}
+
+/** At the first start on fixed ports certificates are told where to find lists and responders; a PKI made beforehand knows where. */
+function openPki(directory: DataDirectory, { host, basePort }: StackOptions): Pki {
+  if (basePort === 0 || isPki(directory.pki)) return createPki(directory.pki);
+  const publicationUri = `http://${reachableAddress({ host, port: publicationPort(basePort) })}`;
+  return createPki(directory.pki, { publicationUri });
 }
 
 function entityIdentity(
@@ -158,7 +202,7 @@ async function makeUsers(
 ): Promise<Users> {
   const profiles = directory.entity("profiles");
   const made = userNames.map((name) => {
-    const identity = `urn:x1410:user:${name}`;
+    const identity = userIdentity(name);
     const { files } = pki.ensureIdentity({ role: "user", identity });
     const profile = join(profiles, `${name}.json`);
     const at = (path: string) => relative(profiles, path);
@@ -194,7 +238,7 @@ async function makeAccounts(
   const accounts = createClient(UserAccountService, transport);
   try {
     for (const name of userNames) {
-      const identity = `urn:x1410:user:${name}`;
+      const identity = userIdentity(name);
       const rights = { publish: true, access: true };
       const attributes = { industries: ["isic:j61"], country: "CH", organization: `${name} of the reference stack` };
       await accounts

@@ -2,11 +2,11 @@
 import { readFileSync } from "node:fs";
 import { pemBlocks } from "../../certs/der.ts";
 import type { IdentityFiles } from "../../certs/pki.ts";
-import { startExposure } from "../communications/exposure-host.ts";
 import type { Log } from "../communications/log.ts";
-import { startServer } from "../communications/server.ts";
 import type { Registration } from "../communications/service.ts";
+import { watchFile } from "../communications/watched-file.ts";
 import { openDatabase } from "./data-directory.ts";
+import { type Endpoints, openDoors } from "./doors.ts";
 import { entities } from "./entities.ts";
 import { EntityContext } from "./entity-context.ts";
 import type { Network } from "./network.ts";
@@ -18,6 +18,8 @@ export interface EntityStartOptions {
   readonly files: IdentityFiles;
   readonly network: Network;
   readonly pkiDirectory: string;
+  /** Access lists of the deployment; need not be there. */
+  readonly accessFile: string;
   readonly host: string;
   readonly log: Log;
   readonly revocationRefreshMs: number;
@@ -26,15 +28,15 @@ export interface EntityStartOptions {
   readonly alter?: (registrations: readonly Registration[]) => readonly Registration[];
 }
 
-export interface StartedEntity {
-  readonly endpoint: string;
-  readonly secondEndpoint: string | undefined;
+export interface StartedEntity extends Endpoints {
+  /** Fetches the lists of now from the certification authority, without waiting for the next time to do so. */
+  refreshRevocationLists(): Promise<void>;
   close(): Promise<void>;
 }
 
 /** @throws DataDirectoryError, ListenError, PkiError, or what the entity's own components refuse to start with */
 export async function startEntity(options: EntityStartOptions): Promise<StartedEntity> {
-  const { plan, directory, files, network, host, log } = options;
+  const { plan, directory, files, network, log } = options;
   const closers: (() => Promise<void> | void)[] = [];
   const close = async () => {
     for (const one of closers.splice(0).reverse()) await one();
@@ -44,8 +46,7 @@ export async function startEntity(options: EntityStartOptions): Promise<StartedE
       identity: plan.identity,
       directory,
       material: {
-        privateKeyPem: readFileSync(files.privateKey, "utf8"),
-        certificateChainPem: readFileSync(files.chain, "utf8"),
+        ...readOwn(files),
         trustAnchorsPem: readFileSync(files.ca, "utf8"),
         revocationListPems: pemBlocks("X509 CRL", readFileSync(files.crl, "utf8")),
       },
@@ -60,40 +61,22 @@ export async function startEntity(options: EntityStartOptions): Promise<StartedE
     closers.push(() => entity.close());
     // What a crash has left half-done is finished before the first call is served.
     await entity.start();
-    const registrations = options.alter?.(entity.registrations) ?? entity.registrations;
-    const server = await startServer({
-      name: plan.name,
-      credentials: context.credentials,
-      host,
-      port: plan.port,
-      registrations,
-      log,
-    });
-    closers.push(() => server.close());
-    context.attach(server);
-    const second = await secondDoor(context, registrations, options);
-    if (second !== undefined) closers.push(() => second.close());
+    const doors = await openDoors(context, options.alter?.(entity.registrations) ?? entity.registrations, options);
+    closers.push(() => doors.close());
+    const renewal = watchFile(files.chain, () => context.renew(readOwn(files)), log);
+    closers.push(() => renewal.close());
     context.refreshEvery(options.revocationRefreshMs);
-    return { endpoint: server.address, secondEndpoint: second?.address, close };
+    return { ...doors, refreshRevocationLists: () => context.refreshRevocationLists(), close };
   } catch (cause) {
     await close();
     throw cause;
   }
 }
 
-/** The capabilities exposure API (API1 to API3), or for the authority the door through which clients without certificate enrol. */
-async function secondDoor(context: EntityContext, registrations: readonly Registration[], options: EntityStartOptions) {
-  const { plan, host, log } = options;
-  if (plan.secondPort === undefined) return undefined;
-  const door = {
-    name: `${plan.name}-2`,
-    credentials: context.credentials,
-    host,
-    port: plan.secondPort,
-    registrations,
-    log,
+/** The entity's own key and certificate: replaced in this order, so that the new certificate comes with its key. */
+function readOwn(files: IdentityFiles) {
+  return {
+    privateKeyPem: readFileSync(files.privateKey, "utf8"),
+    certificateChainPem: readFileSync(files.chain, "utf8"),
   };
-  const server = plan.kind === "ca" ? await startServer({ ...door, clients: "anonymous" }) : await startExposure(door);
-  context.attach(server);
-  return server;
 }
