@@ -11,9 +11,18 @@ export function parseRules(source: string): DesensitizationRules {
     const line = problem.linePos?.[0].line ?? 1;
     throw new DesensitizationError("rule_file", `line ${line} of the rule file: ${problem.code}`);
   }
-  const rules: unknown = document.toJS({ maxAliasCount: 0 });
+  const rules = plain(document);
   checkRules(rules);
   return rules;
+}
+
+function plain(document: ReturnType<typeof parseDocument>): unknown {
+  try {
+    return document.toJS();
+  } catch {
+    // Aliases of aliases that would fill the memory.
+    throw new DesensitizationError("rule_file", "too many aliases");
+  }
 }
 
 /** `parseRules` of a file. */

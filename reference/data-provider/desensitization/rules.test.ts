@@ -58,6 +58,14 @@ describe("rule files", () => {
     expect(error.message).toContain(place);
   });
 
+  test("aliases serve, but not a bomb of them", () => {
+    const shared =
+      "version: 1\nrules: [{columns: &c [a], action: drop}, {columns: [b], detect: [{kind: name, columns: *c, action: drop}]}]";
+    expect(parseRules(shared).rules).toHaveLength(2);
+    const bomb = `version: 1\na: &a [x]\nb: &b [${"*a,".repeat(30)}]\nc: &c [${"*b,".repeat(30)}]\nrules: [${"*c,".repeat(30)}]`;
+    expect(refusalOf(() => parseRules(bomb)).message).toContain("too many aliases");
+  });
+
   test("a file that is not there", () => {
     expect(refusalOf(() => readRules(join(directory, "none.yaml"))).message).toContain("ENOENT");
   });
