@@ -24,7 +24,7 @@ assert key_storage_pb2_grpc.KeyStorageServiceStub and key_storage_pb2_grpc.KeySt
 
 const JAVA_USE = `
 import com.google.protobuf.ByteString;
-import x1410.v1.KeyStorage.GetKeyRequest;
+import x1410.v1.GetKeyRequest;
 public class Use {
   public static void main(String[] args) throws Exception {
     GetKeyRequest sent = GetKeyRequest.newBuilder().setAccessToken("t").setRequestId(ByteString.copyFrom(new byte[16])).build();
