@@ -8,8 +8,14 @@ import type { Credential, EntityRole, Target } from "./target.ts";
 export const clientStacks = { grpc: grpcTransport, connect: connectTransport } as const;
 export type ClientStack = keyof typeof clientStacks;
 
+/** Whatever gives clients of the entities. */
+export interface Connections {
+  client<S extends DescService>(service: S, role: EntityRole): Client<S>;
+  close(): void;
+}
+
 /** One user's connections: one to each entity, opened at the first call. */
-export class Channels {
+export class Channels implements Connections {
   readonly #open: (role: EntityRole) => ClosableTransport;
   readonly #transports = new Map<EntityRole, ClosableTransport>();
 
@@ -31,12 +37,16 @@ export class Channels {
   }
 
   client<S extends DescService>(service: S, role: EntityRole): Client<S> {
+    return createClient(service, this.transport(role));
+  }
+
+  transport(role: EntityRole): ClosableTransport {
     let transport = this.#transports.get(role);
     if (transport === undefined) {
       transport = this.#open(role);
       this.#transports.set(role, transport);
     }
-    return createClient(service, transport);
+    return transport;
   }
 
   close(): void {

@@ -164,7 +164,8 @@ function script(report: (result: StepResult) => void): Script {
 /** Codes that a dead or overloaded network gives as well as a server: nothing is proven by them. */
 const inconclusiveCodes = new Set([Code.Unavailable, Code.DeadlineExceeded, Code.Canceled]);
 
-function judge(cause: unknown): [Verdict, string] {
+/** The verdict that an exception of a check means, and what it says: the implementation's fault, the network's, or the kit's own. */
+export function judge(cause: unknown): [Verdict, string] {
   if (cause instanceof Deviation) return ["FAIL", `expected: ${cause.message}`];
   if (cause instanceof Inconclusive) return ["INCONC", cause.message];
   if (cause instanceof ConnectError) {

@@ -12,7 +12,7 @@ import {
 import { signMessage } from "../../reference/envelope/sign.ts";
 import { createSigner, type Signer } from "../../reference/envelope/signer.ts";
 import { type Trust, verifyEnvelope } from "../../reference/envelope/verify.ts";
-import type { Channels } from "../channels.ts";
+import type { Connections } from "../channels.ts";
 import { expect } from "../procedures/procedure.ts";
 import type { Credential, EntityRole, Target } from "../target.ts";
 import { probeTls } from "../tls-probe.ts";
@@ -25,10 +25,10 @@ export class User {
   /** Judges what the implementation and other users sign. */
   readonly trust: Trust;
   readonly #credential: Credential;
-  readonly #channels: Channels;
+  readonly #channels: Connections;
   #session = "";
 
-  constructor(target: Target, credential: Credential, channels: Channels, trust: Trust) {
+  constructor(target: Target, credential: Credential, channels: Connections, trust: Trust) {
     this.target = target;
     this.trust = trust;
     this.#credential = credential;
@@ -43,6 +43,15 @@ export class User {
   /** Identity of the management, to which signed requests are addressed. */
   get management(): string {
     return this.target.entities.dssm.identity;
+  }
+
+  /** The secret of its session, "" before it has one. Users of one certificate may share a session. */
+  get session(): string {
+    return this.#session;
+  }
+
+  set session(session: string) {
+    this.#session = session;
   }
 
   /** Metadata of a call that needs the session. */

@@ -1,0 +1,109 @@
+// Runs test purposes on a stage and gives each its verdict, whatever happens: a purpose has a deadline, a campaign a budget, and what a
+// purpose made on the target is taken away again.
+
+import type { LoggedCall } from "./message-log.ts";
+import { Deviation, Inconclusive, judge, type StepResult } from "./procedures/procedure.ts";
+import type { Purpose } from "./purposes/purpose.ts";
+import { expectationText } from "./refusal.ts";
+import type { Stage } from "./stage.ts";
+import { TestCase, withinSignal } from "./test-case.ts";
+import { overwrite, type Verdict } from "./verdict.ts";
+
+export interface PurposeResult {
+  readonly id: string;
+  readonly verdict: Verdict;
+  /** What was asked for. */
+  readonly expected: string;
+  /** What came instead; "" where it passed. */
+  readonly actual: string;
+  /** What was seen on the way. */
+  readonly seen: readonly string[];
+  /** Of a purpose that replays a procedure. */
+  readonly steps: readonly StepResult[];
+  /** Decoded messages, without secrets. */
+  readonly messages: readonly LoggedCall[];
+  readonly durationMs: number;
+  /** What could not be taken away from the target afterwards. */
+  readonly leftBehind: readonly string[];
+}
+
+export interface ExecutionOptions {
+  /** Purposes at the same time. */
+  readonly parallel: number;
+  /** For the whole campaign; what has not begun by then is inconclusive. */
+  readonly budgetMs: number;
+  onBegin?(purpose: Purpose): void;
+  onStep?(step: StepResult, purpose: Purpose): void;
+  onResult?(result: PurposeResult, purpose: Purpose): void;
+}
+
+/** Results in the order of the purposes, whatever the order in which they ended. */
+export async function execute(
+  purposes: readonly Purpose[],
+  stage: Stage,
+  options: ExecutionOptions,
+): Promise<PurposeResult[]> {
+  const results = new Map<string, PurposeResult>();
+  const budget = AbortSignal.timeout(options.budgetMs);
+  const queue = [...purposes];
+  const worker = async () => {
+    for (let purpose = queue.shift(); purpose !== undefined; purpose = queue.shift()) {
+      options.onBegin?.(purpose);
+      const result = budget.aborted
+        ? notBegun(purpose, `the campaign's budget of ${options.budgetMs / 1000} s was spent before`)
+        : await perform(purpose, stage, budget, options);
+      results.set(purpose.id, result);
+      options.onResult?.(result, purpose);
+    }
+  };
+  await Promise.all(Array.from({ length: Math.max(1, options.parallel) }, worker));
+  return purposes.map(({ id }) => results.get(id)).filter((result) => result !== undefined);
+}
+
+/** The result of a purpose that could not be tried. */
+export function notBegun({ id, expected }: Purpose, actual: string): PurposeResult {
+  const nothing = { seen: [], steps: [], messages: [], durationMs: 0, leftBehind: [] };
+  return { id, verdict: "INCONC", expected: expectationText(expected), actual, ...nothing };
+}
+
+async function perform(
+  purpose: Purpose,
+  stage: Stage,
+  budget: AbortSignal,
+  { onStep }: ExecutionOptions,
+): Promise<PurposeResult> {
+  const from = performance.now();
+  const signal = AbortSignal.any([budget, AbortSignal.timeout(purpose.budgetSeconds * 1000)]);
+  const t = new TestCase(purpose, stage, signal, (step) => onStep?.(step, purpose));
+  let verdict: Verdict = "PASS";
+  let expected = expectationText(purpose.expected);
+  let actual = "";
+  try {
+    await withinSignal(purpose.run(t), signal);
+  } catch (cause) {
+    [verdict, actual] = judge(cause);
+    if (cause instanceof Deviation) {
+      expected = cause.message;
+      actual = "not so";
+    } else if (signal.aborted && verdict !== "ERROR") {
+      verdict = "INCONC";
+      actual = `no verdict within ${purpose.budgetSeconds} s`;
+    } else if (cause instanceof Inconclusive) actual = cause.message;
+  }
+  const judged = t.steps.flatMap((step) => step.verdict ?? []);
+  const wrong = t.steps.find((step) => step.verdict !== undefined && step.verdict === overwrite(judged));
+  if (actual === "" && wrong !== undefined && wrong.verdict !== "PASS") actual = `${wrong.id}: ${wrong.seen}`;
+  const durationMs = performance.now() - from;
+  const leftBehind = await t.finish();
+  return {
+    id: purpose.id,
+    verdict: overwrite([verdict, ...judged]) ?? "ERROR",
+    expected,
+    actual,
+    seen: t.remarks,
+    steps: t.steps,
+    messages: t.log.calls,
+    durationMs,
+    leftBehind,
+  };
+}

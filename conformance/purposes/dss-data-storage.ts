@@ -1,0 +1,100 @@
+// Data storage management (DSM, clause 6.2.4) of a data storage server.
+import { createHash } from "node:crypto";
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { Client } from "@connectrpc/connect";
+import {
+  DataStorageService,
+  PackageState,
+  type StorePackageRequestSchema,
+} from "../../gen/x1410/v1/data_storage_pb.ts";
+import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
+import { packageAddress } from "../../reference/communications/address.ts";
+import { expect } from "../procedures/procedure.ts";
+import { same, type User } from "../roles/user.ts";
+import type { TestCase } from "../test-case.ts";
+import { type Purpose, purpose } from "./purpose.ts";
+
+function dataStorage(user: User): Client<typeof DataStorageService> {
+  return user.client(DataStorageService, "dss");
+}
+
+/** Registers a package for the management of the stage. It is deleted afterwards. */
+async function registeredPackage(t: TestCase): Promise<{ readonly packageId: string; readonly address: string }> {
+  const { packageId, packageAddress: address } = await dataStorage(t.provider).registerPackage({
+    requestId: t.random(16),
+    managementIdentity: t.target.entities.dssm.identity,
+  });
+  t.cleanUp(() => dataStorage(t.provider).deletePackage({ packageId }));
+  return { packageId, address };
+}
+
+/** An upload in two parts; `digest` is what it announces. */
+async function* upload(
+  packageId: string,
+  bytes: Uint8Array,
+  digest = sha256(bytes),
+): AsyncGenerator<MessageInitShape<typeof StorePackageRequestSchema>> {
+  const value = { packageId, size: BigInt(bytes.length), sha256: digest, offset: 0n };
+  yield { part: { case: "open", value } };
+  const half = Math.ceil(bytes.length / 2);
+  yield { part: { case: "data", value: bytes.subarray(0, half) } };
+  yield { part: { case: "data", value: bytes.subarray(half) } };
+}
+
+function sha256(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(createHash("sha256").update(bytes).digest());
+}
+
+export const dataStoragePurposes: readonly Purpose[] = [
+  purpose({
+    id: "TP/DSS/DSM/BV-01",
+    title: "registers and stores a package, and says so",
+    clause: "7.3.1",
+    steps: ["F3.2.4", "F3.7.4", "A1.2.3", "A1.2.4", "A1.7.2"],
+    capabilities: ["DSM1", "DSM3", "DSM4"],
+    methods: [
+      "DataStorageService/RegisterPackage",
+      "DataStorageService/StorePackage",
+      "DataStorageService/GetPackageStatus",
+    ],
+    initialState: "a provider with a certificate",
+    stimulus: "RegisterPackage, StorePackage in parts, GetPackageStatus",
+    expected: "an address of its own identity and the id; size and SHA-256 of what was sent; the state STORED",
+    likelyMistake: "the answer repeats what was announced instead of what has arrived",
+    async run(t) {
+      const dss = dataStorage(t.provider);
+      const { packageId, address } = await registeredPackage(t);
+      expect(address === packageAddress(t.target.entities.dss.identity, packageId), "an address of identity and id");
+      const bytes = t.seeded(5000);
+      const answer = await dss.storePackage(upload(packageId, bytes));
+      expect(answer.size === BigInt(bytes.length) && same(answer.sha256, sha256(bytes)), "size and SHA-256 as sent");
+      const status = await dss.getPackageStatus({ packageId });
+      expect(status.state === PackageState.STORED, "the state STORED");
+      expect(status.ownerIdentity === t.provider.identity, "the owner");
+      t.seen(`${bytes.length} bytes stored at ${address}`);
+    },
+  }),
+  purpose({
+    id: "TP/DSS/DSM/BI-01",
+    title: "refuses a package whose bytes are not those announced",
+    clause: "7.3.1",
+    steps: ["F3.7.4", "A1.7.2"],
+    capabilities: ["DSM3"],
+    methods: ["DataStorageService/StorePackage"],
+    initialState: "a package registered",
+    stimulus: "StorePackage with an SHA-256 that differs in one bit",
+    expected: { reason: ErrorReason.PACKAGE_DIGEST_MISMATCH },
+    twin: "StorePackage with the right SHA-256 into another package",
+    likelyMistake: "the digest is stored as announced and never computed",
+    async run(t) {
+      const bytes = t.seeded(3000);
+      const [right, wrong] = [await registeredPackage(t), await registeredPackage(t)];
+      const dss = dataStorage(t.provider);
+      await t.positiveTwin("the right digest is accepted", () => dss.storePackage(upload(right.packageId, bytes)));
+      const digest = sha256(bytes);
+      const at = t.seededNumber(32);
+      digest[at] = (digest[at] ?? 0) ^ 1;
+      await t.expectRefusal(() => dss.storePackage(upload(wrong.packageId, bytes, digest)));
+    },
+  }),
+];

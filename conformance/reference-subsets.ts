@@ -1,0 +1,114 @@
+// The reference entities as targets: any subset of them, each in its own directory, against the harness's peers. The kit knows them by
+// their endpoints, like anybody's.
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fromPem } from "../certs/der.ts";
+import { silentLog } from "../reference/communications/log.ts";
+import type { Registration } from "../reference/communications/service.ts";
+import { NetworkDirectory } from "../reference/stack/network.ts";
+import { planEntities, type ServerKind } from "../reference/stack/plan.ts";
+import { startEntity } from "../reference/stack/start-entity.ts";
+import { Harness } from "./harness/harness.ts";
+import { defaultIxit, type EntityRole, entityRoles, type TargetEntity, type TargetSettings } from "./target.ts";
+
+export interface ReferenceOptions {
+  /** Default: off, as the stack has it. */
+  readonly introspection?: "off" | "required";
+  /** What is served instead of an entity's services as they are: for mutants. */
+  readonly alter?: (registrations: readonly Registration[]) => readonly Registration[];
+}
+
+export interface ReferenceSubset {
+  readonly settings: TargetSettings;
+  readonly harness: Harness;
+  /** Stops entities and harness and removes their directory. */
+  close(): Promise<void>;
+}
+
+const CRL_REFRESH_SECONDS = 1;
+
+/** Every non-empty subset of the three entities: seven. */
+export const subsets: readonly (readonly EntityRole[])[] = [1, 2, 3, 4, 5, 6, 7].map((bits) =>
+  entityRoles.filter((_, index) => (bits >> index) & 1),
+);
+
+/** Starts the reference's entities of these roles, and a ledger node where a management needs one, around a harness of their own. */
+export async function referenceSubset(
+  roles: readonly EntityRole[],
+  options: ReferenceOptions = {},
+): Promise<ReferenceSubset> {
+  const folder = await mkdtemp(join(tmpdir(), "x1410-kit-"));
+  const closers: (() => Promise<unknown>)[] = [() => rm(folder, { recursive: true, force: true })];
+  const close = async () => {
+    for (const one of closers.splice(0).reverse()) await one();
+  };
+  try {
+    const harness = await Harness.start({
+      directory: join(folder, "harness"),
+      host: "127.0.0.1",
+      basePort: 0,
+      credentials: {},
+      trustAnchorsPem: "",
+    });
+    closers.push(() => harness.close());
+    const entities = await startEntities(roles, harness, folder, options, closers);
+    return { settings: settingsOf(roles, entities), harness, close };
+  } catch (cause) {
+    await close();
+    throw cause;
+  }
+}
+
+async function startEntities(
+  roles: readonly EntityRole[],
+  harness: Harness,
+  folder: string,
+  { introspection = "off", alter }: ReferenceOptions,
+  closers: (() => Promise<unknown>)[],
+): Promise<Partial<Record<EntityRole, TargetEntity>>> {
+  const authority = harness.authority;
+  if (authority === undefined) throw new Error("this harness has no authority of its own");
+  const trustAnchors = fromPem("CERTIFICATE", authority.trustAnchorPem);
+  const network = new NetworkDirectory({ networkId: "local", quorum: 1, trustAnchors });
+  network.revocationLists(authority.revocationListPems.flatMap((pem) => fromPem("X509 CRL", pem)));
+  for (const entity of harness.entities) network.register(entity);
+  const wanted = new Set<ServerKind>([...roles, ...(roles.includes("dssm") ? ["ledger" as const] : [])]);
+  const started: Partial<Record<EntityRole, TargetEntity>> = {};
+  for (const plan of planEntities({ basePort: 0, ledgerNodes: 1 }).filter(({ kind }) => wanted.has(kind))) {
+    const { kind, identity } = plan;
+    const { files, chainPem } = authority.kept(kind, identity.split(":").at(-1) ?? "", []);
+    const entity = await startEntity({
+      plan,
+      directory: join(folder, plan.name),
+      files,
+      network,
+      pkiDirectory: join(folder, "harness", "pki"),
+      accessFile: join(folder, "access.yaml"),
+      host: "127.0.0.1",
+      log: silentLog,
+      revocationRefreshMs: CRL_REFRESH_SECONDS * 1000,
+      introspection,
+      ...(alter && { alter }),
+    });
+    closers.push(() => entity.close());
+    const { endpoint, secondEndpoint } = entity;
+    network.register({ identity, endpoint, certificateChainPem: chainPem, proposer: plan.proposer });
+    harness.learn({ identity, endpoint, certificateChainPem: chainPem });
+    if (kind !== "ledger" && kind !== "ca")
+      started[kind] = { identity, endpoint, ...(secondEndpoint !== undefined && { exposure: secondEndpoint }) };
+  }
+  return started;
+}
+
+function settingsOf(roles: readonly EntityRole[], entities: Partial<Record<EntityRole, TargetEntity>>): TargetSettings {
+  return {
+    name: roles.length === entityRoles.length ? "reference stack" : `reference ${roles.join(" and ")}`,
+    entities,
+    trustAnchorsPem: "",
+    revocationListsPem: "",
+    credentials: {},
+    harness: undefined,
+    ixit: { ...defaultIxit, crlRefreshSeconds: CRL_REFRESH_SECONDS },
+  };
+}

@@ -1,0 +1,31 @@
+// The suite: every test purpose of the kit, its version, and a hash over what the purposes ask, so that two reports can be compared.
+import { createHash } from "node:crypto";
+import { dataStoragePurposes } from "./purposes/dss-data-storage.ts";
+import { dataSharingAccessPurposes } from "./purposes/dssm-data-sharing-access.ts";
+import { userAccountPurposes } from "./purposes/dssm-user-account.ts";
+import { keyStoragePurposes } from "./purposes/kss-key-storage.ts";
+import { tokenVerificationPurposes } from "./purposes/kss-token-verification.ts";
+import { procedurePurposes } from "./purposes/procedures.ts";
+import type { Purpose } from "./purposes/purpose.ts";
+import { expectationText } from "./refusal.ts";
+
+/** Of the suite, apart from that of the package: it changes when a purpose is added, removed, or asks something else. */
+export const suiteVersion = "0.1.0";
+export const recommendation = "ITU-T X.1410 (03/2023)";
+export const profile = "x1410.v1";
+
+/** One list for each component, in the order of the catalogue; the procedures, which need them all, first. */
+export const purposes: readonly Purpose[] = [
+  procedurePurposes,
+  userAccountPurposes,
+  dataSharingAccessPurposes,
+  keyStoragePurposes,
+  tokenVerificationPurposes,
+  dataStoragePurposes,
+].flat();
+
+/** SHA-256 over id, clause and expectation of each purpose, one a line, sorted by id; lower-case hexadecimal. */
+export function suiteHash(list: readonly Purpose[] = purposes): string {
+  const lines = list.map(({ id, clause, expected }) => `${id}\t${clause}\t${expectationText(expected)}\n`);
+  return createHash("sha256").update(lines.sort().join("")).digest("hex");
+}

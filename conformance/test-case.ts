@@ -1,0 +1,288 @@
+// What the check of a purpose works with: parties, fresh names, the expectations that decide its verdict, and clean-up.
+import { createHash, randomBytes } from "node:crypto";
+import type { DescService } from "@bufbuild/protobuf";
+import { type Client, Code, ConnectError, createClient } from "@connectrpc/connect";
+import type { ErrorReason } from "../gen/x1410/v1/error_pb.ts";
+import type { Rights, VerifiedAttributes } from "../gen/x1410/v1/identity_pb.ts";
+import type { Trust } from "../reference/envelope/verify.ts";
+import type { Connections } from "./channels.ts";
+import { identityIn } from "./credential.ts";
+import type { Harness } from "./harness/harness.ts";
+import type { HarnessAuthority } from "./harness/harness-authority.ts";
+import type { TesterDataStorage } from "./harness/tester-data-storage.ts";
+import type { TesterKeyStorage } from "./harness/tester-key-storage.ts";
+import type { TesterManagement } from "./harness/tester-management.ts";
+import { MessageLog, recorded } from "./message-log.ts";
+import { Inconclusive, judge, type StepResult } from "./procedures/procedure.ts";
+import type { Purpose } from "./purposes/purpose.ts";
+import { expectRefusalOf, refusalFor, refusalText } from "./refusal.ts";
+import { DataConsumer } from "./roles/data-consumer.ts";
+import { DataProvider } from "./roles/data-provider.ts";
+import { User } from "./roles/user.ts";
+import type { Stage } from "./stage.ts";
+import type { Credential, EntityRole, PartyName, Target } from "./target.ts";
+
+type UserClass<U extends User> = new (target: Target, credential: Credential, channels: Connections, trust: Trust) => U;
+
+export interface Account {
+  readonly rights?: Partial<Omit<Rights, "$typeName" | "$unknown">>;
+  readonly attributes?: Partial<Omit<VerifiedAttributes, "$typeName" | "$unknown">>;
+}
+
+/** Time for taking things away, after the check's own time is over. */
+const CLEAN_UP_MS = 15_000;
+
+export class TestCase {
+  readonly purpose: Purpose;
+  readonly target: Target;
+  readonly log = new MessageLog();
+  readonly remarks: string[] = [];
+  /** Of a purpose that replays a procedure. */
+  readonly steps: StepResult[] = [];
+  readonly #stage: Stage;
+  readonly #users = new Map<string, User>();
+  readonly #credentials = new Map<User, Credential>();
+  readonly #cleanUps: (() => Promise<unknown>)[] = [];
+  readonly #onStep: (step: StepResult) => void;
+  #signal: AbortSignal;
+  #twinPassed = false;
+  #drawn = 0;
+
+  constructor(purpose: Purpose, stage: Stage, signal: AbortSignal, onStep: (step: StepResult) => void = () => {}) {
+    this.purpose = purpose;
+    this.target = stage.target;
+    this.#stage = stage;
+    this.#signal = signal;
+    this.#onStep = onStep;
+  }
+
+  /** Ends when the purpose's time is over. Every call of its parties ends with it. */
+  get signal(): AbortSignal {
+    return this.#signal;
+  }
+
+  // Parties
+
+  get provider(): DataProvider {
+    return this.#user("provider", DataProvider);
+  }
+
+  get secondProvider(): DataProvider {
+    return this.#user("secondProvider", DataProvider);
+  }
+
+  get consumer(): DataConsumer {
+    return this.#user("consumer", DataConsumer);
+  }
+
+  get secondConsumer(): DataConsumer {
+    return this.#user("secondConsumer", DataConsumer);
+  }
+
+  /** Anybody, to call any method: `t.as("dssm").client(KeyStorageService, "kss")`. */
+  as(party: PartyName): User {
+    return this.#user(party, User);
+  }
+
+  /** Whoever holds this certificate. Closed with the purpose. */
+  holding<U extends User = User>(credential: Credential, role?: UserClass<U>): U {
+    return this.#play((role ?? User) as UserClass<U>, credential);
+  }
+
+  /** Connections of any certificate, such as names nobody or signs nothing. */
+  connections(credential: Credential): Connections {
+    const channels = this.#stage.channels(credential);
+    const from = identityIn(credential) ?? "a certificate that names nobody";
+    const timeoutMs = this.ixit.callTimeoutSeconds * 1000;
+    return {
+      client: <S extends DescService>(service: S, to: EntityRole): Client<S> => {
+        const recording = { log: this.log, from, to, signal: () => this.#signal, timeoutMs };
+        return createClient(service, recorded(channels.transport(to), recording));
+      },
+      // The stage closes what all purposes share.
+      close: () => {},
+    };
+  }
+
+  /** The user with a session at the management; its account is made before, where an operator's certificate was given. */
+  async inSession<U extends User>(user: U): Promise<U> {
+    const credential = this.#credentials.get(user);
+    if (credential === undefined) throw new Error("this user is not of this purpose");
+    await this.#stage.logIn(user, credential);
+    return user;
+  }
+
+  /** A user with a certificate and an account of this purpose alone, not yet in session. */
+  async freshUser<U extends User>(role: UserClass<U>, { rights, attributes }: Account = {}): Promise<U> {
+    const credential = this.authority.issue("user", this.freshName("user"));
+    const user = this.holding(credential, role);
+    const deleteAccount = await this.#stage.createAccount({
+      identity: user.identity,
+      displayName: "Conformance kit",
+      rights: { publish: true, access: true, ...rights },
+      attributes: { industries: ["isic:j61"], country: "CH", organization: "Conformance test", ...attributes },
+    });
+    this.cleanUp(deleteAccount);
+    return user;
+  }
+
+  /** The tester's management: issues tokens, right and wrong ones. For purposes with `tester: ["dssm"]`. */
+  get management(): TesterManagement {
+    return this.#harness.management;
+  }
+
+  /** Trusted by the implementation as much as the first, and named by nobody for any key. */
+  get secondManagement(): TesterManagement {
+    return this.#harness.secondManagement;
+  }
+
+  /** The tester's key storage server, for purposes with `tester: ["kss"]`. */
+  get keyServer(): TesterKeyStorage {
+    return this.#harness.keyServer;
+  }
+
+  /** The tester's data storage server, for purposes with `tester: ["dss"]`. */
+  get dataServer(): TesterDataStorage {
+    return this.#harness.dataServer;
+  }
+
+  /** The kit's own certification authority: issues, forges, revokes. */
+  get authority(): HarnessAuthority {
+    const authority = this.#harness.authority;
+    if (authority === undefined)
+      throw new Inconclusive("needs a certificate that nobody gave: only the kit's own authority would issue it");
+    return authority;
+  }
+
+  credential(party: PartyName): Credential {
+    return this.#stage.credential(party);
+  }
+
+  get trust(): Trust {
+    return this.#stage.trust;
+  }
+
+  get ixit() {
+    return this.#stage.settings.ixit;
+  }
+
+  /** Subscriber records in CSV, the same for the same seed. */
+  get records(): Uint8Array {
+    return this.#stage.records;
+  }
+
+  // Names and data
+
+  /** New to the target: ids, nonces, secrets. */
+  random(size: number): Uint8Array {
+    return new Uint8Array(randomBytes(size));
+  }
+
+  /** A name that no other purpose and no other run has. */
+  freshName(prefix: string): string {
+    return `kit-${prefix}-${randomBytes(6).toString("hex")}`;
+  }
+
+  /** Data that the seed decides, whatever the order of the purposes: contents, places to alter. */
+  seeded(size: number): Uint8Array {
+    const parts: Buffer[] = [];
+    for (let length = 0; length < size; length += 32) {
+      const text = `${this.#stage.options.seed} ${this.purpose.id} ${this.#drawn++}`;
+      parts.push(createHash("sha256").update(text).digest());
+    }
+    return new Uint8Array(Buffer.concat(parts).subarray(0, size));
+  }
+
+  /** A number from 0 up to, without, `below`, as the seed decides. */
+  seededNumber(below: number): number {
+    return Buffer.from(this.seeded(6)).readUIntBE(0, 6) % below;
+  }
+
+  // Expectations
+
+  /** What was seen, for the report. */
+  seen(text: string): void {
+    this.remarks.push(text);
+  }
+
+  /**
+   * The request with nothing wrong. Where it does not work, a refusal of the wrong one would prove nothing, and the purpose is inconclusive.
+   */
+  async positiveTwin<T>(what: string, action: () => Promise<T>): Promise<T> {
+    try {
+      const value = await action();
+      this.#twinPassed = true;
+      this.seen(`positive twin: ${what}`);
+      return value;
+    } catch (cause) {
+      const [verdict, text] = judge(cause);
+      if (verdict === "ERROR") throw cause;
+      throw new Inconclusive(`the positive twin failed (${what}): ${text}`);
+    }
+  }
+
+  /** Passes where `call` is refused as the purpose says, or for `reason`. */
+  async expectRefusal(call: () => Promise<unknown>, reason?: ErrorReason): Promise<void> {
+    const expected = reason === undefined ? this.purpose.expected : refusalFor(reason);
+    if (typeof expected === "string") throw new Error(`${this.purpose.id} does not say which refusal it expects`);
+    if (!this.#twinPassed) throw new Error(`${this.purpose.id} expects a refusal before its positive twin has passed`);
+    await expectRefusalOf(call, expected);
+    this.seen(`refused: ${refusalText(expected)}`);
+  }
+
+  /** A step of a procedure that this purpose replays. */
+  step(result: StepResult): void {
+    this.steps.push(result);
+    this.#onStep(result);
+  }
+
+  // The end
+
+  /** Done afterwards, last first, whatever the verdict. What is gone already counts as taken away. */
+  cleanUp(action: () => Promise<unknown>): void {
+    this.#cleanUps.push(action);
+  }
+
+  /** Answers what could not be taken away. For the runner. */
+  async finish(): Promise<string[]> {
+    const leftBehind: string[] = [];
+    this.#signal = AbortSignal.timeout(CLEAN_UP_MS);
+    for (const action of this.#cleanUps.splice(0).reverse())
+      await withinSignal(action(), this.#signal).catch((cause: unknown) => {
+        const error = ConnectError.from(cause);
+        if (error.code !== Code.NotFound) leftBehind.push(error.message);
+      });
+    return leftBehind;
+  }
+
+  get #harness(): Harness {
+    const { harness } = this.#stage;
+    if (harness === undefined) throw new Inconclusive("needs a peer that the kit plays, and the target has no harness");
+    return harness;
+  }
+
+  #user<U extends User>(party: PartyName, role: UserClass<U>): U {
+    const name = `${party} ${role.name}`;
+    const known = this.#users.get(name);
+    if (known !== undefined) return known as U;
+    const user = this.#play(role, this.#stage.credential(party));
+    this.#users.set(name, user);
+    return user;
+  }
+
+  #play<U extends User>(role: UserClass<U>, credential: Credential): U {
+    const user = new role(this.target, credential, this.connections(credential), this.trust);
+    this.#credentials.set(user, credential);
+    return user;
+  }
+}
+
+/** The work, or a failure as soon as the signal ends: nothing may keep a purpose beyond its time. */
+export function withinSignal<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    const over = () => reject(new ConnectError("the time is over", Code.DeadlineExceeded));
+    if (signal.aborted) over();
+    signal.addEventListener("abort", over, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", over));
+  });
+}
