@@ -2,7 +2,7 @@
 
 import type { Registration } from "../communications/service.ts";
 import type { Launch, Launcher, Started } from "./stack.ts";
-import { startEntity } from "./start-entity.ts";
+import { type StartedEntity, startEntity } from "./start-entity.ts";
 
 export const launchHere: Launcher = (launch) => launchAltered(launch, (registrations) => registrations);
 
@@ -10,7 +10,7 @@ export const launchHere: Launcher = (launch) => launchAltered(launch, (registrat
 export const launchAltered = async (
   { plan, directory, files, network, pkiDirectory, accessFile, options }: Launch,
   alter: (registrations: readonly Registration[]) => readonly Registration[],
-): Promise<Started> => {
+): Promise<Started & StartedEntity> => {
   const { host, log, revocationRefreshMs, introspection } = options;
   const entity = await startEntity({
     plan,
