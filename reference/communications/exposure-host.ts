@@ -110,7 +110,9 @@ function guarded(guards: readonly Guard[], log: Log): Interceptor {
       }
       const message = each(request.message, (item) => checkMessage(guards, method, item));
       const response = await next({ ...request, message });
-      return response.stream ? { ...response, message: each(response.message, () => undefined, told) } : response;
+      if (!response.stream) return response;
+      const answers = each(response.message, () => undefined, told);
+      return { ...response, message: completed(answers, request.signal) };
     } catch (cause) {
       throw told(cause);
     }
@@ -130,6 +132,12 @@ async function* each<T>(
   } catch (cause) {
     throw told(cause);
   }
+}
+
+/** An implementation that ends because the deadline has passed or the caller has left has not come to its end. */
+async function* completed<T>(messages: AsyncIterable<T>, signal: AbortSignal): AsyncIterable<T> {
+  yield* messages;
+  if (signal.aborted) throw ConnectError.from(signal.reason, Code.Canceled);
 }
 
 function takesStream({ methodKind }: DescMethod): boolean {

@@ -6,6 +6,7 @@ import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import type { Guard } from "./guard.ts";
 import { refusal } from "./refusal.ts";
 import type { Registration } from "./service.ts";
+import { invalidTimestamp } from "./timestamp-range.ts";
 
 /**
  * The guard that checks each request message; a broken rule is REQUEST_INVALID with the field's path as subject. Compiles the rules of all
@@ -25,7 +26,11 @@ export function requestValidation(registrations: readonly Registration[]): Guard
   return {
     message(method, message) {
       const result = validator.validate(method.input, message);
-      if (result.kind === "valid") return;
+      if (result.kind === "valid") {
+        const time = invalidTimestamp(method.input, message);
+        if (time !== undefined) throw refusal(ErrorReason.REQUEST_INVALID, time);
+        return;
+      }
       if (result.kind === "error") throw result.error;
       const field = result.violations[0]?.field ?? [];
       throw refusal(ErrorReason.REQUEST_INVALID, pathToString(field));

@@ -7,6 +7,7 @@ import type { SignedEnvelope } from "../../gen/x1410/v1/envelope_pb.ts";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { type PublicKey, PublicKeySchema, SignatureAlgorithm } from "../../gen/x1410/v1/identity_pb.ts";
 import { refusal } from "../communications/refusal.ts";
+import { invalidTimestamp } from "../communications/timestamp-range.ts";
 import { algorithmOf, isAvailable, verifyBytes } from "./algorithm.ts";
 import { preAuthenticationEncoding } from "./pae.ts";
 import { payloadTypeOf } from "./sign.ts";
@@ -78,6 +79,8 @@ export function parsePayload<Desc extends DescMessage>(payload: Uint8Array, sche
   if (result.kind === "error") throw result.error;
   if (result.kind === "invalid")
     throw refusal(ErrorReason.PAYLOAD_MALFORMED, pathToString(result.violations[0]?.field ?? []));
+  const time = invalidTimestamp(schema, message);
+  if (time !== undefined) throw refusal(ErrorReason.PAYLOAD_MALFORMED, time);
   return message;
 }
 

@@ -10,7 +10,7 @@ import { SKEW_MS } from "../envelope/signed-request.ts";
 import type { Signer } from "../envelope/signer.ts";
 import { verifySignature } from "../envelope/verify.ts";
 import { blockHash, decodeHeader } from "./block.ts";
-import { BlockFault } from "./block-verification.ts";
+import { BlockFault, type Fault } from "./block-verification.ts";
 import type { Chain } from "./chain.ts";
 import { LedgerStoreFault } from "./chain-store.ts";
 import type { Distribution, LedgerPeer } from "./distribution.ts";
@@ -31,6 +31,12 @@ export interface Stop {
 
 /** A node that streams nothing for this long is as good as away. */
 const IDLE_MS = 5_000;
+
+/**
+ * Faults that a node on the way can put behind a header that the proposer signed rightly: other transactions, or a header meant for another
+ * network. From anyone but the proposer they prove nothing against it, and must not stop anybody.
+ */
+const alterableByOthers: ReadonlySet<Fault> = new Set(["transaction-count", "transactions-root", "network"]);
 
 export class Follower {
   readonly #options: FollowerOptions;
@@ -115,7 +121,8 @@ export class Follower {
       return result;
     } catch (cause) {
       if (cause instanceof BlockFault) {
-        if (sender === chain.proposer || this.#bearsProposersSignature(block)) this.#halt(cause.height, cause.message);
+        const proven = !alterableByOthers.has(cause.fault) && this.#bearsProposersSignature(block);
+        if (sender === chain.proposer || proven) this.#halt(cause.height, cause.message);
         throw refusal(ErrorReason.BLOCK_INVALID, `block ${cause.height}: ${cause.fault}`);
       }
       if (cause instanceof LedgerStoreFault) this.#halt(cause.height, cause.message);

@@ -333,6 +333,21 @@ describe("a follower", () => {
     await reaches(second, 2n);
   });
 
+  test("refuses other transactions behind a genuine header, without stopping: anyone on the way may have exchanged them", async () => {
+    const [first, second, head] = await following();
+    const genuine = blockAfter(head, first.signer);
+    const exchanged = [
+      create(BlockSchema, { ...genuine, transactions: [sign().envelope] }),
+      create(BlockSchema, { ...genuine, transactions: [] }),
+      blockAfter(head, first.signer, { networkId: "other.net" }),
+    ];
+    for (const block of exchanged) {
+      expect(await refusedWith(hand(second, block, "urn:x1410:entity:ledger:n3"))).toEqual(invalid);
+      expect((await statusOf(second)).accepting).toBe(true);
+    }
+    await hand(second, genuine, "urn:x1410:entity:ledger:n3");
+  });
+
   test("refuses a block from the future for now, without stopping", async () => {
     const [first, second, head] = await following();
     const ahead = blockAfter(head, first.signer, { timeUnixMs: BigInt(Date.now() + 600_000) });
