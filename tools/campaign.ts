@@ -26,6 +26,7 @@ const checks: Check[] = [
   measurement("CPU of a unary call against bare grpc-js", "bench/unary.ts"),
   measurement("encryption against plain AES-256-GCM", "bench/encryption.ts"),
   measurement("memory for 64 MiB against 1 GiB", "bench/streaming.ts"),
+  measurement("the ledger as its chain grows", "bench/ledger.ts", "--transactions", "1000000", "--out", "docs/ledger"),
 ];
 
 const lines: string[] = [];
