@@ -1,9 +1,10 @@
 // Where a deployment keeps everything: its PKI, its registry and one folder for each entity. One process at a time uses it.
-import { mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { Level } from "level";
-import { makePrivateDirectory, PRIVATE_FILE, readIfPresent, writeDurably } from "../../certs/durable-file.ts";
+import { PRIVATE_DIRECTORY, PRIVATE_FILE, readIfPresent, writeDurably } from "../../certs/durable-file.ts";
+import { checkDatabase } from "../store/leveldb-check.ts";
 
 /** A data directory that cannot be used; the message says why and how to mend it. */
 export class DataDirectoryError extends Error {
@@ -34,14 +35,15 @@ export class DataDirectory {
    */
   static async open(path: string): Promise<DataDirectory> {
     const directory = resolve(path);
-    const created = tried(directory, () => {
-      makePrivateDirectory(directory);
+    if (statSync(directory, { throwIfNoEntry: false })?.isDirectory() === false)
+      throw new DataDirectoryError(`${directory} is a file, not a directory; name another with --data`);
+    const present = tried(directory, () => {
+      mkdirSync(directory, { recursive: true, mode: PRIVATE_DIRECTORY });
       return readdirSync(directory);
     });
-    checkFormat(directory, created);
+    checkFormat(directory, present);
     const lock = await takeLock(directory);
     try {
-      tried(directory, () => writeDurably(join(directory, "lock", "holder"), `${process.pid}\n`, PRIVATE_FILE));
       tried(directory, () => writeDurably(join(directory, "format.json"), `${dataFormat}\n`, PRIVATE_FILE));
     } catch (cause) {
       await lock.close();
@@ -65,7 +67,7 @@ export class DataDirectory {
 
   entity(name: string): string {
     const path = join(this.path, name);
-    tried(path, () => mkdirSync(path, { recursive: true, mode: 0o700 }));
+    tried(path, () => mkdirSync(path, { recursive: true, mode: PRIVATE_DIRECTORY }));
     return path;
   }
 
@@ -74,23 +76,38 @@ export class DataDirectory {
   }
 }
 
+export interface OpenDatabase {
+  readonly db: Level<string, string>;
+  close(): Promise<void>;
+}
+
 /**
  * Opens the database of an entity. Where the entity's former process is still about to end, waits for it.
  * @throws DataDirectoryError where it is in use or damaged; what is damaged is left as it is
  */
-export async function openDatabase(directory: string): Promise<Level<string, string>> {
+export async function openDatabase(directory: string): Promise<OpenDatabase> {
   const path = join(directory, "db");
-  for (const until = Date.now() + lockTimeoutMs; ; await delay(50)) {
-    const database = new Level<string, string>(path);
-    try {
-      await database.open();
-      return database;
-    } catch (cause) {
-      if (!isLocked(cause)) throw damaged(path, cause);
-      if (Date.now() > until)
-        throw new DataDirectoryError(`${directory} is in use by another process; stop it, or name another with --data`);
-    }
+  // A lock of its own, since the database is looked at before LevelDB locks it, and may change it.
+  const lock = await takeLock(directory, lockTimeoutMs);
+  let db: Level<string, string>;
+  try {
+    await checkDatabase(path);
+    // Not before: whoever makes a Level opens it.
+    db = new Level<string, string>(path);
+    await db.open();
+  } catch (cause) {
+    await lock.close();
+    throw new DataDirectoryError(
+      `the database ${path} does not open (${messageOf(cause)}); restore it from a copy, or name another directory with --data`,
+    );
   }
+  return {
+    db,
+    async close() {
+      await db.close();
+      await lock.close();
+    },
+  };
 }
 
 function checkFormat(directory: string, present: readonly string[]): void {
@@ -116,20 +133,25 @@ function checkFormat(directory: string, present: readonly string[]): void {
 }
 
 /** A database without entries: the one kind of lock in reach that ends with its process and cannot be left behind. */
-async function takeLock(directory: string): Promise<Level<string, string>> {
+async function takeLock(directory: string, timeoutMs = 0): Promise<Level<string, string>> {
   const path = join(directory, "lock");
-  const lock = new Level<string, string>(path);
-  try {
-    await lock.open();
-    return lock;
-  } catch (cause) {
-    if (isLocked(cause))
-      throw new DataDirectoryError(
-        `${directory} is in use by process ${holder(path)}; stop it, or name another with --data`,
-      );
-    throw new DataDirectoryError(
-      `cannot lock ${directory} (${messageOf(cause)}); remove its folder lock, which holds no data`,
-    );
+  for (const until = Date.now() + timeoutMs; ; await delay(50)) {
+    const lock = new Level<string, string>(path);
+    try {
+      await lock.open();
+      writeDurably(join(path, "holder"), `${process.pid}\n`, PRIVATE_FILE);
+      return lock;
+    } catch (cause) {
+      await lock.close();
+      if ((cause as { cause?: { code?: string } }).cause?.code !== "LEVEL_LOCKED")
+        throw new DataDirectoryError(
+          `cannot lock ${directory} (${messageOf(cause)}); remove its folder lock, which holds no data, or name another directory with --data`,
+        );
+      if (Date.now() >= until)
+        throw new DataDirectoryError(
+          `${directory} is in use by process ${holder(path)}; stop it, or name another with --data`,
+        );
+    }
   }
 }
 
@@ -139,16 +161,6 @@ function holder(path: string): string {
   } catch {
     return "of unknown number";
   }
-}
-
-function isLocked(cause: unknown): boolean {
-  return (cause as { cause?: { code?: string } }).cause?.code === "LEVEL_LOCKED";
-}
-
-function damaged(path: string, cause: unknown): DataDirectoryError {
-  return new DataDirectoryError(
-    `the database ${path} does not open (${messageOf(cause)}); restore it from a copy, or name another directory with --data`,
-  );
 }
 
 /** The telling message: `level` puts it behind a general one. */

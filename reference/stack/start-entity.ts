@@ -55,9 +55,9 @@ export async function startEntity(options: EntityStartOptions): Promise<StartedE
       now: () => new Date(),
     });
     closers.push(() => context.close());
-    const db = await openDatabase(directory);
-    closers.push(() => db.close());
-    const entity = await entities[plan.kind](context, db, options);
+    const database = await openDatabase(directory);
+    closers.push(() => database.close());
+    const entity = await entities[plan.kind](context, database.db, options);
     closers.push(() => entity.close());
     // What a crash has left half-done is finished before the first call is served.
     await entity.start();

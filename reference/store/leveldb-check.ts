@@ -1,0 +1,115 @@
+// Whether a LevelDB database is as LevelDB wrote it. LevelDB itself leaves out what it cannot read of its log, starts anew where its file
+// CURRENT is missing, and then removes the files that it does not know any more: damage would become loss without a word.
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { ByteReader } from "./byte-reader.ts";
+import { readLog } from "./leveldb-log.ts";
+import { checkTable } from "./leveldb-table.ts";
+
+/** A database that was altered since LevelDB wrote it; the message says which file and what. */
+export class DatabaseDamage extends Error {
+  override name = "DatabaseDamage";
+}
+
+/**
+ * Reads the whole database, which no process may have open, and changes nothing. Its last entries cut off look as after a crash, and
+ * are not found.
+ * @throws DatabaseDamage, or the file system's error
+ */
+export async function checkDatabase(directory: string): Promise<void> {
+  const names: string[] = await readdir(directory).catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code === "ENOENT") return [];
+    throw cause;
+  });
+  if (!names.includes("CURRENT")) {
+    const orphan = names.find((name) => /\.(ldb|sst)$|^\d+\.log$/.test(name));
+    if (orphan !== undefined) throw new DatabaseDamage("CURRENT is missing");
+    return;
+  }
+  const [, current] = /^(MANIFEST-\d+)\n$/.exec(await readFile(join(directory, "CURRENT"), "latin1")) ?? [];
+  if (current === undefined) throw new DatabaseDamage("CURRENT is altered");
+  if (!names.includes(current)) throw new DatabaseDamage(`${current} is missing`);
+  const read = (name: string) => readFile(join(directory, name));
+  const { log, tables } = stateOf(current, await read(current));
+  for (const [number, size] of tables) {
+    const name = [".ldb", ".sst"].map((ending) => fileName(number, ending)).find((name) => names.includes(name));
+    if (name === undefined) throw new DatabaseDamage(`${fileName(number, ".ldb")} is missing`);
+    checkTableFile(name, await read(name), size);
+  }
+  // The log that the state names is removed only after a state that names a later one.
+  if (log > 0 && !names.includes(fileName(log, ".log")))
+    throw new DatabaseDamage(`${fileName(log, ".log")} is missing`);
+  for (const name of names.filter((name) => /^\d+\.log$/.test(name) && Number.parseInt(name, 10) >= log)) {
+    const { damagedAt } = readLog(await read(name));
+    if (damagedAt !== undefined) throw new DatabaseDamage(`${name} is altered at ${damagedAt}`);
+  }
+}
+
+interface State {
+  /** Number of the log whose entries are in no table yet. */
+  readonly log: number;
+  /** Number and size of each table. */
+  readonly tables: ReadonlyMap<number, number>;
+}
+
+function stateOf(name: string, manifest: Buffer): State {
+  const { records, damagedAt } = readLog(manifest);
+  if (damagedAt !== undefined) throw new DatabaseDamage(`${name} is altered at ${damagedAt}`);
+  const state = { log: -1, tables: new Map<number, number>() };
+  for (const record of records) {
+    const reader = new ByteReader(record);
+    while (!reader.done) applyField(state, reader, name);
+  }
+  if (state.log < 0) throw new DatabaseDamage(`${name} is cut short`);
+  return state;
+}
+
+/** One field of a VersionEdit (leveldb/db/version_edit.cc). */
+function applyField(state: { log: number; tables: Map<number, number> }, reader: ByteReader, name: string): void {
+  const text = () => reader.bytes(reader.varint());
+  switch (reader.varint()) {
+    case 1: // comparator
+      text();
+      return;
+    case 2: // log number
+      state.log = reader.varint();
+      return;
+    case 3: // next file number
+    case 4: // last sequence number
+    case 9: // previous log number
+      reader.varint();
+      return;
+    case 5: // where the compaction of a level goes on
+      reader.varint();
+      text();
+      return;
+    case 6: // table removed
+      reader.varint();
+      state.tables.delete(reader.varint());
+      return;
+    case 7: {
+      // table added: level, number, size, smallest and largest key
+      reader.varint();
+      const number = reader.varint();
+      state.tables.set(number, reader.varint());
+      text();
+      text();
+      return;
+    }
+    default:
+      throw new DatabaseDamage(`${name} is of an unknown version`);
+  }
+}
+
+function checkTableFile(name: string, file: Buffer, size: number): void {
+  if (file.length !== size) throw new DatabaseDamage(`${name} has ${file.length} bytes instead of ${size}`);
+  try {
+    checkTable(file);
+  } catch (cause) {
+    throw new DatabaseDamage(`${name} is ${cause instanceof Error ? cause.message : "altered"}`, { cause });
+  }
+}
+
+function fileName(number: number, ending: string): string {
+  return `${String(number).padStart(6, "0")}${ending}`;
+}
