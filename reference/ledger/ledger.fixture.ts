@@ -79,12 +79,14 @@ export interface LedgerFixtureOptions {
   readonly count: number;
   readonly quorum: number;
   readonly now?: () => Date;
+  /** Where the databases go; a temporary folder where it is left out. */
+  readonly folder?: string;
 }
 
 export function ledgerFixture(options: LedgerFixtureOptions): LedgerFixture {
   const { identities, count, quorum, now = () => new Date() } = options;
   const { trust } = identities;
-  const folder = mkdtempSync(join(tmpdir(), "x1410-ledger-"));
+  const folder = options.folder ?? mkdtempSync(join(tmpdir(), "x1410-ledger-"));
   const remote = (node: FixtureNode, caller: string): RemoteNode => {
     const options = { peer: directPeer(caller) };
     return {
@@ -149,7 +151,7 @@ export function ledgerFixture(options: LedgerFixtureOptions): LedgerFixture {
     remote,
     async close() {
       for (const node of nodes) await node.stop();
-      rmSync(folder, { recursive: true, force: true });
+      if (options.folder === undefined) rmSync(folder, { recursive: true, force: true });
     },
   };
 }
