@@ -10,10 +10,12 @@ import { NetworkDirectory } from "../reference/stack/network.ts";
 import { planEntities, type ServerKind } from "../reference/stack/plan.ts";
 import { startEntity } from "../reference/stack/start-entity.ts";
 import { Harness } from "./harness/harness.ts";
+import { kitVersion } from "./kit-version.ts";
+import { allBut, type Pics } from "./pics.ts";
 import { defaultIxit, type EntityRole, entityRoles, type TargetEntity, type TargetSettings } from "./target.ts";
 
 export interface ReferenceOptions {
-  /** Default: off, as the stack has it. */
+  /** Whether key storage asks token management about each token; default required, so that F4.13.2 can be seen. */
   readonly introspection?: "off" | "required";
   /** What is served instead of an entity's services as they are: for mutants. */
   readonly alter?: (registrations: readonly Registration[]) => readonly Registration[];
@@ -21,12 +23,16 @@ export interface ReferenceOptions {
 
 export interface ReferenceSubset {
   readonly settings: TargetSettings;
+  /** What the reference claims. */
+  readonly pics: readonly Pics[];
   readonly harness: Harness;
   /** Stops entities and harness and removes their directory. */
   close(): Promise<void>;
 }
 
 const CRL_REFRESH_SECONDS = 1;
+/** What the reference can do and this set-up does not offer. */
+const notOffered = new Set(["PSK", "TLS-1.2"]);
 
 /** Every non-empty subset of the three entities: seven. */
 export const subsets: readonly (readonly EntityRole[])[] = [1, 2, 3, 4, 5, 6, 7].map((bits) =>
@@ -53,7 +59,9 @@ export async function referenceSubset(
     });
     closers.push(() => harness.close());
     const entities = await startEntities(roles, harness, folder, options, closers);
-    return { settings: settingsOf(roles, entities), harness, close };
+    const without = new Set([...notOffered, ...(options.introspection === "off" ? ["F4.13.2", "A2.10.2"] : [])]);
+    const pics = roles.map((role) => allBut(role, `x1410 reference ${kitVersion()}`, without));
+    return { settings: settingsOf(roles, entities), pics, harness, close };
   } catch (cause) {
     await close();
     throw cause;
@@ -64,7 +72,7 @@ async function startEntities(
   roles: readonly EntityRole[],
   harness: Harness,
   folder: string,
-  { introspection = "off", alter }: ReferenceOptions,
+  { introspection = "required", alter }: ReferenceOptions,
   closers: (() => Promise<unknown>)[],
 ): Promise<Partial<Record<EntityRole, TargetEntity>>> {
   const authority = harness.authority;

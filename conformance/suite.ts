@@ -14,14 +14,14 @@ export const suiteVersion = "0.1.0";
 export const recommendation = "ITU-T X.1410 (03/2023)";
 export const profile = "x1410.v1";
 
-/** One list for each component, in the order of the catalogue; the procedures, which need them all, first. */
+/** One list for each component, in the order of the catalogue; the procedures, which need them all and take longest, last. */
 export const purposes: readonly Purpose[] = [
-  procedurePurposes,
   userAccountPurposes,
   dataSharingAccessPurposes,
   keyStoragePurposes,
   tokenVerificationPurposes,
   dataStoragePurposes,
+  procedurePurposes,
 ].flat();
 
 /** SHA-256 over id, clause and expectation of each purpose, one a line, sorted by id; lower-case hexadecimal. */

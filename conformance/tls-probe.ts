@@ -2,7 +2,7 @@
 // and cannot be mistaken for a dead network.
 import { X509Certificate } from "node:crypto";
 import { type ConnectionOptions, connect, type TLSSocket } from "node:tls";
-import { identityOf } from "../certs/identity.ts";
+import { fingerprintOf, identityOf } from "../certs/identity.ts";
 import { Inconclusive } from "./procedures/procedure.ts";
 import type { Credential } from "./target.ts";
 
@@ -14,6 +14,8 @@ export interface Established {
   readonly cipher: string;
   /** The one URI of the server's certificate; undefined where it has none or several. */
   readonly identity: string | undefined;
+  /** SHA-256 of the server's certificate in DER, lower-case hexadecimal; "" where it showed none. */
+  readonly certificateSha256: string;
   /** True where the server's certificate chains to the trust anchors. */
   readonly trusted: boolean;
   /** Keying material exported under a fixed label (RFC 8446, 7.5): differs wherever the session keys differ. */
@@ -86,6 +88,7 @@ function facts(socket: TLSSocket): Established {
     protocol: socket.getProtocol() ?? "",
     cipher: socket.getCipher().standardName,
     identity: certificate && identityOf(new X509Certificate(certificate.raw)),
+    certificateSha256: certificate === undefined ? "" : fingerprintOf(certificate),
     trusted: socket.authorized,
     exported: socket.exportKeyingMaterial(32, "EXPORTER-x1410-conformance", Buffer.alloc(0)).toString("hex"),
   };

@@ -63,7 +63,8 @@ export class Harness {
   readonly #entities = new Map<string, HarnessEntity>();
   readonly #transports: ClosableTransport[] = [];
 
-  private constructor(options: HarnessOptions) {
+  /** Not started yet: the certificates are at hand, nobody listens. */
+  constructor(options: HarnessOptions) {
     const { directory, credentials, trustAnchorsPem, host } = options;
     const hosts = ["127.0.0.1", "::1", "localhost", "0.0.0.0", "::"].includes(host) ? [] : [host];
     this.authority = directory === undefined ? undefined : new HarnessAuthority(directory);
@@ -102,6 +103,14 @@ export class Harness {
     } catch (cause) {
       await harness.close();
       throw cause;
+    }
+  }
+
+  /** Names the endpoints that the peers will have, without starting them. */
+  announce(host: string, basePort: number): void {
+    for (const [offset, peer] of [...harnessPeers, "ca" as const].entries()) {
+      const credential = this.#credentials.get(peer);
+      if (credential !== undefined) this.#announce(credential, `${host}:${basePort + offset}`);
     }
   }
 
@@ -169,12 +178,13 @@ export class Harness {
         registrations: peer === "ca" ? [this.#certificationAuthority()] : services[peer],
       });
       this.#servers.push(server);
-      this.learn({
-        identity: identityOfCredential(credential),
-        endpoint: host === "0.0.0.0" || host === "::" ? server.address : `${host}:${server.port}`,
-        certificateChainPem: credential.certificateChainPem,
-      });
+      this.#announce(credential, host === "0.0.0.0" || host === "::" ? server.address : `${host}:${server.port}`);
     }
+  }
+
+  #announce(credential: Credential, endpoint: string): void {
+    const { certificateChainPem } = credential;
+    this.learn({ identity: identityOfCredential(credential), endpoint, certificateChainPem });
   }
 
   /** The lists as they are at the time of the call, so that a revocation reaches the implementation at its next refresh. */

@@ -2,7 +2,7 @@
 // so that a token may be wrong in exactly one place.
 import { createSecretKey, generateKeyPairSync } from "node:crypto";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
-import type { TokenFaults } from "../harness/tester-management.ts";
+import type { Introspection, TokenFaults } from "../harness/tester-management.ts";
 import { expect } from "../procedures/procedure.ts";
 import { same } from "../roles/user.ts";
 import type { TestCase } from "../test-case.ts";
@@ -48,6 +48,36 @@ function wrongToken({ faults, reason, ...spec }: WrongToken): Purpose {
       await t.positiveTwin("a good token gets the key", () => redeem(t, good, key));
       const wrong = await t.management.issue(orderFor(t, key), faults(t));
       await t.expectRefusal(() => redeem(t, wrong, key));
+    },
+  });
+}
+
+interface Introspected extends Omit<WrongToken, "faults"> {
+  readonly answer: Introspection;
+}
+
+/** GetKey with a token about which its issuer has something to say. */
+function introspected({ answer, reason, ...spec }: Introspected): Purpose {
+  return purpose({
+    ...common,
+    ...spec,
+    steps: ["F4.13.2", "A2.10.2"],
+    requires: ["F4.13.2"],
+    expected: { reason },
+    twin: "GetKey with a token that the issuer says is active",
+    diagram: [
+      ["DC", "KSS", "GetKey(token)"],
+      ["KSS", "tester's DSSM", "IntrospectToken"],
+      ["tester's DSSM", "KSS", answer],
+      ["KSS", "DC", "refused"],
+    ],
+    async run(t) {
+      const key = await storedKey(t);
+      const good = await t.management.issue(orderFor(t, key));
+      await t.positiveTwin("an active token gets the key", () => redeem(t, good, key));
+      const token = await t.management.issue(orderFor(t, key));
+      t.management.answer(token, answer);
+      await t.expectRefusal(() => redeem(t, token, key));
     },
   });
 }
@@ -201,6 +231,45 @@ export const tokenVerificationPurposes: readonly Purpose[] = [
       const wrong = await t.secondManagement.issue(orderFor(t, other));
       await t.expectRefusal(() => redeem(t, wrong, other));
     },
+  }),
+  purpose({
+    ...common,
+    id: "TP/KSS/TV/BV-03",
+    title: "asks token management about a token before the key leaves",
+    steps: ["F4.13.2", "A2.10.2"],
+    requires: ["F4.13.2"],
+    stimulus: "GetKey with a good token",
+    expected: "IntrospectToken at the issuer, then the key",
+    diagram: [
+      ["DC", "KSS", "GetKey(token)"],
+      ["KSS", "tester's DSSM", "IntrospectToken"],
+      ["tester's DSSM", "KSS", "active"],
+      ["KSS", "DC", "the key"],
+    ],
+    likelyMistake: "introspection is configured and not performed",
+    async run(t) {
+      const key = await storedKey(t);
+      const token = await t.management.issue(orderFor(t, key));
+      await redeem(t, token, key);
+      expect(t.management.asked(token) > 0, "a question about this token at its issuer");
+      t.seen("the issuer was asked about the token");
+    },
+  }),
+  introspected({
+    id: "TP/KSS/TV/BI-13",
+    title: "refuses a token that its issuer says is not active",
+    stimulus: "a token revoked after it was issued",
+    reason: ErrorReason.TOKEN_REVOKED,
+    answer: "inactive",
+    likelyMistake: "the answer of IntrospectToken is not looked at",
+  }),
+  introspected({
+    id: "TP/KSS/TV/BI-14",
+    title: "keeps the key where token management does not answer",
+    stimulus: "IntrospectToken fails with UNAVAILABLE",
+    reason: ErrorReason.INTROSPECTION_UNAVAILABLE,
+    answer: "unavailable",
+    likelyMistake: "introspection fails open: whoever can cut the connection gets keys with revoked tokens",
   }),
   purpose({
     ...common,

@@ -1,0 +1,41 @@
+// `x1410 conformance list`: the suite, or what filters leave of it.
+import { Command } from "commander";
+import { gaps } from "../coverage.ts";
+import { expectationText } from "../refusal.ts";
+import { select, statusOf } from "../selection.ts";
+import { purposes, suiteHash, suiteVersion } from "../suite.ts";
+import { entityRoles } from "../target.ts";
+import { type FilterOptions, filtersOf, withFilters } from "./filters.ts";
+
+interface ListOptions extends FilterOptions {
+  readonly json?: true;
+  readonly gaps?: true;
+}
+
+export function listCommand(): Command {
+  return withFilters(new Command("list").description("list the test purposes"))
+    .option("--json", "as JSON")
+    .option("--gaps", "what of the catalogue and the methods no purpose shows, and nobody has given a reason for")
+    .action(list);
+}
+
+function list(options: ListOptions): void {
+  const print = (line: string) => process.stdout.write(`${line}\n`);
+  if (options.gaps === true) {
+    for (const { item, kind, what } of gaps(purposes)) print(`${kind.padEnd(10)} ${item.padEnd(40)} ${what}`);
+    return;
+  }
+  const everything = { underTest: new Set(entityRoles), harness: true, pics: new Map() };
+  const { filtered } = select(purposes, everything, filtersOf(options));
+  const listed = purposes.filter(({ id }) => !filtered.includes(id));
+  if (options.json === true) {
+    const rows = listed.map((each) => {
+      const { run: _, ...data } = each;
+      return { ...data, status: statusOf(each), expected: expectationText(each.expected) };
+    });
+    print(JSON.stringify(rows, undefined, 2));
+    return;
+  }
+  for (const each of listed) print(`${each.id.padEnd(22)} ${statusOf(each)}  ${each.clause.padEnd(10)} ${each.title}`);
+  print(`${listed.length} of ${purposes.length}; suite ${suiteVersion}, ${suiteHash()}`);
+}

@@ -1,0 +1,57 @@
+// From the command line to a stage: the implementation of a target file with the harness around it, or the reference's own entities.
+import type { ClientStack } from "../channels.ts";
+import { Harness } from "../harness/harness.ts";
+import { type ImplementationProcess, startImplementation } from "../implementation-process.ts";
+import { type Pics, readPics } from "../pics.ts";
+import { referenceSubset } from "../reference-subsets.ts";
+import { Stage } from "../stage.ts";
+import { type EntityRole, readTargetSettings } from "../target.ts";
+
+export interface OpenTargetOptions {
+  /** Undefined: the reference. */
+  readonly file: string | undefined;
+  /** Of the reference. */
+  readonly reference: readonly EntityRole[];
+  readonly pics: readonly string[];
+  /** Starts the implementation. */
+  readonly command: string | undefined;
+  readonly client: ClientStack;
+  readonly seed: string;
+  readonly recordBytes: number;
+}
+
+export interface OpenTarget {
+  readonly stage: Stage;
+  readonly pics: readonly Pics[];
+  close(): Promise<void>;
+}
+
+/** @throws TargetError, PicsError, ListenError, ImplementationError */
+export async function openTarget(options: OpenTargetOptions): Promise<OpenTarget> {
+  const { file, client, seed, recordBytes } = options;
+  const pics = await Promise.all(options.pics.map(readPics));
+  const stageOptions = { client, seed, recordBytes };
+  if (file === undefined) {
+    const reference = await referenceSubset(options.reference);
+    const stage = new Stage(reference.settings, reference.harness, stageOptions);
+    return { stage, pics: pics.length === 0 ? reference.pics : pics, close: () => reference.close() };
+  }
+  const settings = await readTargetSettings(file);
+  const { trustAnchorsPem, credentials } = settings;
+  const harness = settings.harness && (await Harness.start({ ...settings.harness, credentials, trustAnchorsPem }));
+  let implementation: ImplementationProcess | undefined;
+  const close = async () => {
+    await implementation?.stop();
+    await harness?.close();
+  };
+  try {
+    const stage = new Stage(settings, harness, stageOptions);
+    for (const role of stage.target.underTest)
+      harness?.learn({ ...stage.target.entities[role], certificateChainPem: "" });
+    if (options.command !== undefined) implementation = await startImplementation(options.command, stage);
+    return { stage, pics, close };
+  } catch (cause) {
+    await close();
+    throw cause;
+  }
+}

@@ -1,0 +1,36 @@
+// `x1410 conformance pics`: the proforma of an entity, to fill in, and the static review of one that was filled in.
+import { writeFile } from "node:fs/promises";
+import { Command, Option } from "commander";
+import { exitCodes } from "../conclusion.ts";
+import { proforma, proformaText, readPics, staticReview } from "../pics.ts";
+import { profile, recommendation } from "../suite.ts";
+import { type EntityRole, entityRoles } from "../target.ts";
+
+export function picsCommand(): Command {
+  const command = new Command("pics").description("state what an implementation supports");
+  command
+    .command("init")
+    .description("write the proforma of an entity")
+    .addOption(new Option("--entity <name>", "which").choices(entityRoles).makeOptionMandatory())
+    .option("-o, --output <file>", "where to; default: standard output")
+    .action(async ({ entity, output }: { entity: EntityRole; output?: string }) => {
+      const text = proformaText(entity, recommendation, profile);
+      if (output === undefined) process.stdout.write(text);
+      else await writeFile(output, text, { flag: "wx" });
+    });
+  command
+    .command("review")
+    .description("the static conformance review of a statement")
+    .argument("<file>", "filled in")
+    .action(async (file: string) => {
+      const pics = await readPics(file);
+      const findings = staticReview(pics);
+      for (const { item, clause, text } of findings)
+        process.stdout.write(`FAIL   ${item} (clause ${clause}): ${text}\n`);
+      process.stdout.write(
+        `${pics.entity}: ${pics.supported.size} of ${proforma(pics.entity).length} items supported, ${findings.length} findings\n`,
+      );
+      process.exitCode = findings.length === 0 ? exitCodes.passed : exitCodes.failed;
+    });
+  return command;
+}

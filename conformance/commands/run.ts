@@ -1,0 +1,119 @@
+// `x1410 conformance run`: performs test purposes against an implementation and says what may be said of it.
+import { writeFile } from "node:fs/promises";
+import { Command, InvalidArgumentError, Option } from "commander";
+import { campaign } from "../campaign.ts";
+import { type ClientStack, clientStacks } from "../channels.ts";
+import { readExpectedFailures } from "../expected-failures.ts";
+import { CampaignConsole } from "../report/campaign-console.ts";
+import { ConsoleReport } from "../report/console.ts";
+import { ProcedureConsole } from "../report/procedure-console.ts";
+import { purposes } from "../suite.ts";
+import { type EntityRole, entityRoles } from "../target.ts";
+import { type FilterOptions, filtersOf, wholeNumber, withFilters } from "./filters.ts";
+import { openTarget } from "./open-target.ts";
+
+interface RunOptions extends FilterOptions {
+  readonly target?: string;
+  readonly reference: EntityRole[];
+  readonly command?: string;
+  readonly client: ClientStack;
+  readonly pics: string[];
+  readonly procedures?: true;
+  readonly procedure?: string[];
+  readonly expectedFailures?: string;
+  readonly parallel: number;
+  readonly budget: number;
+  readonly seed: string;
+  readonly mib: number;
+  readonly json?: string;
+}
+
+const procedureIds = ["F3", "F4", "A1", "A2"];
+
+export function runCommand(): Command {
+  const command = new Command("run")
+    .description("perform test purposes and give each its verdict")
+    .option("--target <file>", "the implementation; without it the reference, with the kit's own peers around it")
+    .option("--reference <roles>", "which entities of the reference, e.g. kss,dss", roles, [...entityRoles])
+    .option("--command <line>", "starts the implementation; the kit waits for its health and stops it afterwards")
+    .addOption(
+      new Option("--client <stack>", "the kit's client stack").choices(Object.keys(clientStacks)).default("grpc"),
+    )
+    .option("--pics <file...>", "statements of the supplier; default: all that is mandatory", [])
+    .option("--procedures", "only Figure 3, Figure 4, Annex A.1 and A.2, step by step")
+    .addOption(new Option("--procedure <id...>", "only these of them").choices(procedureIds));
+  return withFilters(command)
+    .option("--expected-failures <file>", "ids that must fail; one that passes fails the run")
+    .option("--parallel <n>", "purposes at the same time", wholeNumber(1), 4)
+    .option("--budget <seconds>", "for the whole campaign", wholeNumber(1), 1_800)
+    .option("--seed <text>", "makes data and mutations", "1410")
+    .option("--mib <n>", "size of the subscriber records in MiB", wholeNumber(1), 3)
+    .option("--json <file>", "write the report as JSON as well")
+    .addHelpText(
+      "after",
+      "\nExit codes: 0 conformant, or with a filter all that was selected passed; 1 not conformant; 2 inconclusive, or passed and not complete;" +
+        "\n3 a fault of the kit or its configuration, or nothing selected; 4 an expected failure passed.",
+    )
+    .action(run);
+}
+
+async function run(options: RunOptions): Promise<void> {
+  const expectedFailures =
+    options.expectedFailures === undefined
+      ? new Map<string, string>()
+      : await readExpectedFailures(options.expectedFailures, new Set(purposes.map(({ id }) => id)));
+  const print = (line: string) => process.stdout.write(`${line}\n`);
+  const coloured = process.stdout.isTTY === true;
+  const steps = options.procedures === true || options.procedure !== undefined;
+  const report = steps
+    ? new ProcedureConsole(new ConsoleReport(print, coloured))
+    : new CampaignConsole(print, coloured);
+  const target = await openTarget({
+    file: options.target,
+    reference: options.reference,
+    pics: options.pics,
+    command: options.command,
+    client: options.client,
+    seed: options.seed,
+    recordBytes: options.mib * 1024 * 1024,
+  });
+  try {
+    const procedureGlobs = (options.procedure ?? procedureIds).map((id) => `TP/ALL/${id}/*`);
+    const result = await campaign(target.stage, {
+      purposes,
+      filters: steps ? { ids: procedureGlobs } : filtersOf(options),
+      pics: target.pics,
+      expectedFailures,
+      // A figure is read from top to bottom.
+      parallel: steps ? 1 : options.parallel,
+      budgetMs: options.budget * 1000,
+      reproduce: (id) => commandFor(id, options),
+      onSelection: (selection) => report.selection(selection),
+      onBegin: (purpose) => report.begin(purpose),
+      onStep: (step) => report.step(step),
+      onResult: (one, purpose) => report.result(one, purpose),
+    });
+    report.summary(result);
+    if (options.json !== undefined) await writeFile(options.json, `${JSON.stringify(result, undefined, 2)}\n`);
+    process.exitCode = result.exitCode;
+  } finally {
+    await target.close();
+  }
+}
+
+/** One line for a shell that performs the purpose alone, under the same circumstances. */
+function commandFor(id: string, { target, reference, client, seed, pics }: RunOptions): string {
+  const quoted = (text: string) => (/^[\w./:=-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
+  const words = ["npx x1410 conformance run", `--id ${quoted(id)}`];
+  if (target !== undefined) words.push(`--target ${quoted(target)}`);
+  else if (reference.length < entityRoles.length) words.push(`--reference ${reference.join(",")}`);
+  if (pics.length > 0) words.push(`--pics ${pics.map(quoted).join(" ")}`);
+  return [...words, `--client ${client}`, `--seed ${quoted(seed)}`].join(" ");
+}
+
+function roles(text: string): EntityRole[] {
+  const named = text.split(",");
+  const known = entityRoles.filter((role) => named.includes(role));
+  if (known.length !== named.length) throw new InvalidArgumentError(`some of ${entityRoles.join(",")}.`);
+  return known;
+}

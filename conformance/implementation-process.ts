@@ -1,0 +1,86 @@
+// The implementation under test as a process of the kit: started by a command, waited for until its gRPC health says that it serves,
+// and stopped with all that it started.
+import { spawn } from "node:child_process";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Code, ConnectError, createClient } from "@connectrpc/connect";
+import { protoPath } from "grpc-health-check";
+import { serviceFromProto } from "../reference/communications/proto-file.ts";
+import type { Stage } from "./stage.ts";
+import type { EntityRole } from "./target.ts";
+
+export interface ImplementationProcess {
+  /** Ends the process group, gently first. */
+  stop(): Promise<void>;
+}
+
+/** An implementation that does not start; the message says what it said last. */
+export class ImplementationError extends Error {
+  override name = "ImplementationError";
+}
+
+const KEPT_OUTPUT = 2_000;
+const POLL_MS = 100;
+const GRACE_MS = 5_000;
+
+/** @throws ImplementationError where it ends by itself, or does not serve within the time of the IXIT */
+export async function startImplementation(command: string, stage: Stage): Promise<ImplementationProcess> {
+  const child = spawn(command, { shell: true, detached: true, stdio: ["ignore", "pipe", "pipe"] });
+  let output = "";
+  const keep = (chunk: Buffer) => {
+    output = (output + chunk.toString("utf8")).slice(-KEPT_OUTPUT);
+  };
+  child.stdout.on("data", keep);
+  child.stderr.on("data", keep);
+  const ended = new Promise<string>((resolve) => {
+    child.once("error", (cause) => resolve(cause.message));
+    child.once("exit", (code, signal) => resolve(`it ended with ${signal ?? `code ${code}`}`));
+  });
+  const stop = async () => {
+    if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    endGroup(child.pid, "SIGTERM");
+    const gone = await Promise.race([ended.then(() => true), sleep(GRACE_MS, false, { ref: false })]);
+    if (!gone) endGroup(child.pid, "SIGKILL");
+    await ended;
+  };
+  const { startupSeconds } = stage.settings.ixit;
+  const within = AbortSignal.timeout(startupSeconds * 1000);
+  const serving = Promise.all([...stage.target.underTest].map((role) => untilServing(stage, role, within)));
+  const failure = await Promise.race([
+    serving.then(
+      () => undefined,
+      (cause: unknown) => String(cause),
+    ),
+    ended,
+  ]);
+  if (failure === undefined) return { stop };
+  await stop();
+  throw new ImplementationError(`the implementation does not serve: ${failure}; its last words: ${output.trim()}`);
+}
+
+/** grpc.health.v1, RFC-less and everywhere: SERVING, or any answer of a server that has no health service. */
+async function untilServing(stage: Stage, role: EntityRole, within: AbortSignal): Promise<void> {
+  const service = serviceFromProto(protoPath, "grpc.health.v1.Health");
+  const transport = stage.channels(stage.target.provider).transport(role);
+  const health = createClient(service, transport) as unknown as {
+    check(request: object, options: { timeoutMs: number }): Promise<{ status: number }>;
+  };
+  const SERVING = 1;
+  for (let last = "nobody listens"; ; last = `${role}: not serving yet`) {
+    if (within.aborted) throw new ImplementationError(`${role}: ${last} after ${stage.settings.ixit.startupSeconds} s`);
+    try {
+      if ((await health.check({}, { timeoutMs: 1_000 })).status === SERVING) return;
+    } catch (cause) {
+      const { code } = ConnectError.from(cause);
+      if (code === Code.Unimplemented) return;
+    }
+    await sleep(POLL_MS);
+  }
+}
+
+function endGroup(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(-pid, signal);
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== "ESRCH") throw cause;
+  }
+}
