@@ -10,6 +10,7 @@ import { admitCall, checkMessage, type Guard } from "./guard.ts";
 import { defaultLimits, type Limits } from "./limits.ts";
 import { type Log, silentLog } from "./log.ts";
 import { peerKey } from "./peer.ts";
+import { taken, timely } from "./peer-pace.ts";
 import { type RunningServer, reachableAddress, type ServerOptions, standardGuards } from "./server.ts";
 import { TlsListener } from "./tls-listener.ts";
 
@@ -19,7 +20,9 @@ export type RunningExposure = Omit<RunningServer, "setServing">;
 type NodeHandler = ReturnType<typeof connectNodeAdapter>;
 type NodeRequest = Parameters<NodeHandler>[0];
 
-const connectionIdKey = createContextKey("", { description: "connection id" });
+const requestKey = createContextKey<NodeRequest | undefined>(undefined, { description: "HTTP request" });
+/** Time for a refusal to reach whoever has stopped sending, before the stream is cut. */
+const refusalMs = 1000;
 
 /** @throws ListenError, and errors of credentials that do not parse, as `startServer` */
 export async function startExposure(options: ExposureOptions): Promise<RunningExposure> {
@@ -36,13 +39,19 @@ export async function startExposure(options: ExposureOptions): Promise<RunningEx
     readMaxBytes: limits.maxMessageBytes,
     writeMaxBytes: limits.maxMessageBytes,
     shutdownSignal: shutdown.signal,
-    contextValues: (request) => createContextValues().set(connectionIdKey, request.socket.remoteAddress ?? ""),
+    contextValues: (request) => createContextValues().set(requestKey, request),
     requestGate({ method, values, requestHeader }) {
-      const peer = listener.connections.peerOf(values.get(connectionIdKey));
+      const peer = listener.connections.peerOf(connectionOf(values.get(requestKey)));
       values.set(peerKey, peer);
       return admitCall(guards, { method, peer, requestHeader });
     },
-    interceptors: [guarded(guards, log)],
+    interceptors: [
+      guarded(guards, {
+        limits,
+        log,
+        cut: (request) => listener.connections.cut(connectionOf(request)),
+      }),
+    ],
   });
   const streamed = new Set(
     registrations.flatMap(({ service }) => service.methods.filter(takesStream).map((method) => pathOf(method))),
@@ -99,7 +108,10 @@ export async function startExposure(options: ExposureOptions): Promise<RunningEx
 }
 
 /** Message guards, and faults told as by the gRPC host. */
-function guarded(guards: readonly Guard[], log: Log): Interceptor {
+function guarded(
+  guards: readonly Guard[],
+  { limits, log, cut }: { limits: Limits; log: Log; cut: (request: NodeRequest | undefined) => void },
+): Interceptor {
   return (next) => async (request) => {
     const { method } = request;
     const told = (cause: unknown) => errorForCaller(cause, pathOf(method), log);
@@ -108,11 +120,19 @@ function guarded(guards: readonly Guard[], log: Log): Interceptor {
         checkMessage(guards, method, request.message);
         return await next(request);
       }
-      const message = each(request.message, (item) => checkMessage(guards, method, item));
+      const http = request.contextValues.get(requestKey);
+      const arriving = timely(request.message, limits.requestTimeoutMs, () => {
+        setTimeout(() => http?.destroy(), refusalMs).unref();
+      });
+      const message = each(arriving, (item) => checkMessage(guards, method, item));
       const response = await next({ ...request, message });
       if (!response.stream) return response;
       const answers = each(response.message, () => undefined, told);
-      return { ...response, message: completed(answers, request.signal) };
+      const leaving = taken(completed(answers, request.signal), limits.stallTimeoutMs, () => {
+        log.warn("stalled peer cut", { method: pathOf(method) });
+        cut(http);
+      });
+      return { ...response, message: leaving };
     } catch (cause) {
       throw told(cause);
     }
@@ -146,6 +166,11 @@ function takesStream({ methodKind }: DescMethod): boolean {
 
 function pathOf(method: DescMethod): string {
   return `/${method.parent.typeName}/${method.name}`;
+}
+
+/** The id of the connection, see ConnectionTable.enter. */
+function connectionOf(request: NodeRequest | undefined): string {
+  return request?.socket.remoteAddress ?? "";
 }
 
 /** Cuts a request whose body does not arrive in time. */
