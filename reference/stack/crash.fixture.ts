@@ -1,0 +1,52 @@
+// The whole stack in a process of its own, as a newcomer starts it, to be killed at any instant and started again on what it leaves.
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+/** What `x1410 up --json` prints when it is ready, as far as it is used here. */
+export interface Ready {
+  readonly entities: Readonly<Record<string, { readonly identity: string; readonly endpoint: string }>>;
+  readonly users: Readonly<Record<"provider" | "consumer", { readonly profile: string }>>;
+}
+
+const command = fileURLToPath(new URL("../../bin/x1410.js", import.meta.url));
+
+export class StackProcess {
+  readonly ready: Ready;
+  readonly #child: ChildProcess;
+  readonly #ended: Promise<unknown>;
+
+  private constructor(child: ChildProcess, ended: Promise<unknown>, ready: Ready) {
+    this.#child = child;
+    this.#ended = ended;
+    this.ready = ready;
+  }
+
+  /** Starts the stack and waits until it serves. @throws Error with what it printed where it does not start */
+  static async start(dataDirectory: string, ...options: string[]): Promise<StackProcess> {
+    const args = [command, "up", "--json", "--base-port", "0", "--data", dataDirectory, ...options];
+    const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
+    let errors = "";
+    child.stderr.on("data", (text) => {
+      errors += text;
+    });
+    const ended = once(child, "close");
+    const failed = ended.then(() => Promise.reject(new Error(`the stack has ended: ${errors}`)));
+    const line = once(createInterface({ input: child.stdout }), "line").then(([text]) => String(text));
+    const ready = JSON.parse(await Promise.race([line, failed])) as Ready;
+    failed.catch(() => {});
+    return new StackProcess(child, ended, ready);
+  }
+
+  /** At once, as when the power goes. */
+  async kill(): Promise<void> {
+    this.#child.kill("SIGKILL");
+    await this.#ended;
+  }
+
+  async stop(): Promise<void> {
+    this.#child.kill("SIGTERM");
+    await this.#ended;
+  }
+}
