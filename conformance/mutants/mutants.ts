@@ -9,13 +9,15 @@ import { startStack } from "../../reference/stack/stack.ts";
 import { subscriberRecords } from "../procedures/subscriber-records.ts";
 import { type RunResult, run } from "../run.ts";
 import { readTarget } from "../target.ts";
-import { dataSharingManagementMutants } from "./data-sharing-management.ts";
+import { accessManagementMutants } from "./access-management.ts";
 import { dataStorageServerMutants } from "./data-storage-server.ts";
 import { keyStorageServerMutants } from "./key-storage-server.ts";
 import { alterable, type Mutant } from "./mutant.ts";
+import { policyManagementMutants } from "./policy-management.ts";
 
 export const mutants: readonly Mutant[] = [
-  ...dataSharingManagementMutants,
+  ...policyManagementMutants,
+  ...accessManagementMutants,
   ...keyStorageServerMutants,
   ...dataStorageServerMutants,
 ];

@@ -1,0 +1,148 @@
+// Faulty access management, token management and permission management (clauses 6.2.2, 7.2.3, 7.2.4).
+import { create } from "@bufbuild/protobuf";
+import {
+  DataSharingAccessService,
+  type RequestAccessResponse,
+  RequestAccessResponseSchema,
+} from "../../gen/x1410/v1/data_sharing_access_pb.ts";
+import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
+import { accepting } from "./accepting.ts";
+import { type Alteration, type Mutant, unary } from "./mutant.ts";
+import { withClaims } from "./token-claims.ts";
+
+const { requestAccess, listUsageRecords } = DataSharingAccessService.method;
+
+/** The last grant of this process, which a management that does not count would give again. */
+let lastGrant: RequestAccessResponse | undefined;
+
+export const accessManagementMutants: readonly Mutant[] = [
+  {
+    id: "dsam-accepts-altered-request",
+    clause: "7.3.2",
+    breaks: "the signature of an access request is not verified (DSAM1)",
+    alterations: [onRefusedAccess(ErrorReason.SIGNATURE_INVALID)],
+  },
+  {
+    id: "dsam-does-not-count",
+    clause: "7.2.3",
+    breaks: "more accesses are given than the permission grants",
+    alterations: [onRefusedAccess(ErrorReason.ACCESS_TIMES_EXHAUSTED)],
+  },
+  {
+    id: "dsam-records-again",
+    clause: "7.3.2",
+    breaks: "the identical request gets another record",
+    alterations: [
+      onGranted((grant) => ({
+        ...grant,
+        ...(grant.record && { record: { ...grant.record, accessId: differing(grant.record.accessId) } }),
+      })),
+    ],
+  },
+  {
+    id: "dsam-proves-nothing",
+    clause: "7.3.2",
+    breaks: "the access is not shown to be on the ledger (DSAM3)",
+    alterations: [onGranted(({ proof: _, ...grant }) => grant)],
+  },
+  {
+    id: "dsam-forgets-the-permission",
+    clause: "7.3.2",
+    breaks: "no requested permission comes with the access (APM6)",
+    alterations: [onGranted(({ requestedPermission: _, ...grant }) => grant)],
+  },
+  {
+    id: "apm-alters-the-permission",
+    clause: "7.2.3",
+    breaks: "the requested permission is not what the management signed",
+    alterations: [
+      onGranted((grant) => {
+        const envelope = grant.requestedPermission;
+        if (envelope === undefined) return grant;
+        const payload = Buffer.from(envelope.payload);
+        payload[payload.length - 1] = (payload[payload.length - 1] ?? 0) ^ 1;
+        return { ...grant, requestedPermission: { ...envelope, payload } };
+      }),
+    ],
+  },
+  {
+    id: "dsam-address-of-another-key",
+    clause: "7.3.2",
+    breaks: "the key's address is not the one that the provider gave (DSAM6)",
+    alterations: [
+      onGranted((grant) => ({
+        ...grant,
+        ...(grant.key && { key: { ...grant.key, keyAddress: "x1410://kss.other/keys/0" } }),
+      })),
+    ],
+  },
+  {
+    id: "dsam-sends-no-certificate",
+    clause: "7.3.2",
+    breaks: "the certificate of the data storage server is missing",
+    alterations: [
+      onGranted((grant) => {
+        if (grant.package?.server === undefined) return grant;
+        const { certificate: _, ...server } = grant.package.server;
+        return { ...grant, package: { ...grant.package, server } };
+      }),
+    ],
+  },
+  {
+    id: "dsam-records-no-usage",
+    clause: "7.2.4",
+    breaks: "the provider sees no usage of its data (UR2)",
+    alterations: [
+      unary(listUsageRecords, (original) => async (request, context) => ({
+        ...(await original(request, context)),
+        records: [],
+      })),
+    ],
+  },
+  {
+    id: "tm-does-not-bind",
+    clause: "6.2.2",
+    breaks: "the token is bound to no certificate",
+    alterations: [onToken(({ cnf: _, ...claims }) => claims)],
+  },
+  {
+    id: "tm-token-for-everyone",
+    clause: "6.2.2",
+    breaks: "the token is meant for any key storage server",
+    alterations: [onToken((claims) => ({ ...claims, aud: "urn:x1410:entity:kss:any" }))],
+  },
+  {
+    id: "tm-token-lives-on",
+    clause: "6.2.2",
+    breaks: "the token lives for an hour",
+    alterations: [onToken((claims) => ({ ...claims, exp: Number(claims["iat"]) + 3600 }))],
+  },
+];
+
+function onGranted(alter: (grant: RequestAccessResponse) => RequestAccessResponse): Alteration {
+  return unary(requestAccess, (original) => async (request, context) => alter(await original(request, context)));
+}
+
+function onToken(alter: (claims: Record<string, unknown>) => Record<string, unknown>): Alteration {
+  return onGranted((grant) => ({ ...grant, accessToken: withClaims(grant.accessToken, alter) }));
+}
+
+/** Gives the last grant where the reference refuses for `reason`. */
+function onRefusedAccess(reason: ErrorReason): Alteration {
+  return unary(requestAccess, (original) => async (request, context) => {
+    const grant = await accepting(
+      original(request, context),
+      reason,
+      () => lastGrant ?? create(RequestAccessResponseSchema),
+    );
+    lastGrant = grant;
+    return grant;
+  });
+}
+
+let differences = 0;
+
+function differing(accessId: string): string {
+  differences += 1;
+  return accessId.slice(0, -4) + (differences % 65_536).toString(16).padStart(4, "0");
+}
