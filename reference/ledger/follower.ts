@@ -41,6 +41,7 @@ const alterableByOthers: ReadonlySet<Fault> = new Set(["transaction-count", "tra
 export class Follower {
   readonly #options: FollowerOptions;
   readonly #ended = new AbortController();
+  readonly #halted = Promise.withResolvers<Stop>();
   #stop: Stop | undefined;
   #catchingUp: Promise<void> | undefined;
 
@@ -51,6 +52,11 @@ export class Follower {
   /** Set where the node has seen a bad block or a fork: an operator compares the chains and restarts it. */
   get stopped(): Stop | undefined {
     return this.#stop;
+  }
+
+  /** Resolves when the node stops accepting blocks. */
+  get halted(): Promise<Stop> {
+    return this.#halted.promise;
   }
 
   /**
@@ -132,6 +138,7 @@ export class Follower {
 
   #halt(height: bigint, why: string): void {
     this.#stop = { height, why };
+    this.#halted.resolve(this.#stop);
   }
 
   /** One clock is wrong, this node's or the proposer's: no reason to stop, but none to store a time that all later blocks must exceed. */

@@ -64,6 +64,8 @@ export interface LedgerNode {
   ];
   /** Set where the node accepts no more blocks. */
   readonly stopped: Stop | undefined;
+  /** Resolves when the node stops accepting blocks, for a bad block or a fork; never where it just closes. */
+  readonly halted: Promise<Stop>;
   /** Catches up with the other nodes, then takes and hands on blocks. Until then submissions are refused. */
   start(): Promise<void>;
   /** Makes another node, or another key of this one, propose from the next block on. @throws ConnectError NOT_PROPOSER */
@@ -119,6 +121,7 @@ export async function createLedgerNode(options: LedgerNodeOptions): Promise<Ledg
     get stopped() {
       return follower.stopped;
     },
+    halted: follower.halted,
     changeProposer: (next) => handOver(next, Finality.FINAL),
     async start() {
       // A proposer whose store was restored from an older copy must not propose those heights a second time.

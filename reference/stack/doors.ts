@@ -6,7 +6,7 @@ import { startPublication } from "../certification-authority/publication.ts";
 import { openAccessFile } from "../communications/access-file.ts";
 import { startExposure } from "../communications/exposure-host.ts";
 import { openPreSharedKeyFile } from "../communications/pre-shared-key-file.ts";
-import { startServer } from "../communications/server.ts";
+import { type RunningServer, startServer } from "../communications/server.ts";
 import { createServerAuthentication } from "../communications/server-authentication.ts";
 import type { Registration } from "../communications/service.ts";
 import type { EntityContext } from "./entity-context.ts";
@@ -24,6 +24,8 @@ export interface Endpoints {
 }
 
 export interface Doors extends Endpoints {
+  /** What the health services of all ports say. */
+  setServing(serving: boolean): void;
   close(): Promise<void>;
 }
 
@@ -49,8 +51,10 @@ export async function openDoors(
     const access = openAccessFile({ path: accessFile, kind, services, log });
     closers.push(() => access.close());
     const common = { credentials: context.credentials, host, registrations, accessControl: access.accessControl, log };
+    const healthy: Pick<RunningServer, "setServing">[] = [];
     const opened = <S extends { readonly address: string; close(): Promise<void> }>(server: S): S => {
       closers.push(() => server.close());
+      if ("setServing" in server) healthy.push(server as S & RunningServer);
       return server;
     };
 
@@ -86,6 +90,9 @@ export async function openDoors(
       secondEndpoint: second?.address,
       pskEndpoint: psk?.address,
       publicationEndpoint: publication?.address,
+      setServing(serving) {
+        for (const server of healthy) server.setServing(serving);
+      },
       close,
     };
   } catch (cause) {

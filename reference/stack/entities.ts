@@ -18,6 +18,8 @@ import type { EntityStartOptions } from "./start-entity.ts";
 
 export interface ComposedEntity {
   readonly registrations: readonly Registration[];
+  /** Resolves when the entity cannot go on until an operator has looked after it; it then tells those who ask for its health. */
+  readonly halted?: Promise<{ readonly why: string }>;
   /** Finishes what a crash has left half-done; before the first call is served. */
   start(): Promise<void>;
   close(): Promise<void>;

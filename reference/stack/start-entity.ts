@@ -63,6 +63,10 @@ export async function startEntity(options: EntityStartOptions): Promise<StartedE
     await entity.start();
     const doors = await openDoors(context, options.alter?.(entity.registrations) ?? entity.registrations, options);
     closers.push(() => doors.close());
+    void entity.halted?.then(({ why }) => {
+      doors.setServing(false);
+      log.error("halted", { entity: plan.name, why });
+    });
     const renewal = watchFile(files.chain, () => context.renew(readOwn(files)), log);
     closers.push(() => renewal.close());
     context.refreshEvery(options.revocationRefreshMs);
