@@ -164,6 +164,35 @@ test("a node that is killed and started again catches up, and serves the same ch
   await reaches(third, 16n);
 });
 
+test("a renewed certificate is for the same key: the proposer goes on under it, at once and after a restart", {
+  timeout: 60_000,
+}, async () => {
+  await append(1);
+  const before = await newestCertificate();
+  // Other names, as when a deployment moves: a reason to issue anew that needs no waiting.
+  const { certificatePem } = pki.ensureIdentity({
+    role: "ledger",
+    identity: first.plan.identity,
+    dnsNames: ["moved.test"],
+  });
+  const [renewed] = fromPem("CERTIFICATE", certificatePem);
+  expect(Buffer.compare(before, renewed ?? before)).not.toBe(0);
+  const inUse = async (): Promise<boolean> => {
+    await append(1);
+    return Buffer.compare(await newestCertificate(), renewed ?? before) === 0;
+  };
+  await expect.poll(inUse, { interval: 100, timeout: 20_000 }).toBe(true);
+  await first.kill();
+  await first.start();
+  await append(1);
+  expect(await verifyChain(blocksOf(first), { trust })).toMatchObject({ intact: true });
+});
+
+async function newestCertificate(): Promise<Uint8Array> {
+  const { header } = await createClient(LedgerService, first.transport()).getHead({});
+  return header?.signatures[0]?.certificate?.certificates[0] ?? new Uint8Array();
+}
+
 test("a node that is given a bad block stops and says so; reads go on, and so do the others", {
   timeout: 60_000,
 }, async () => {
