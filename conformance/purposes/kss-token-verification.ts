@@ -234,7 +234,7 @@ export const tokenVerificationPurposes: readonly Purpose[] = [
   }),
   purpose({
     ...common,
-    id: "TP/KSS/TV/BV-03",
+    id: "TP/KSS/TV/BV-10",
     title: "asks token management about a token before the key leaves",
     steps: ["F4.13.2", "A2.10.2"],
     requires: ["F4.13.2"],
@@ -256,7 +256,7 @@ export const tokenVerificationPurposes: readonly Purpose[] = [
     },
   }),
   introspected({
-    id: "TP/KSS/TV/BI-13",
+    id: "TP/KSS/TV/BI-40",
     title: "refuses a token that its issuer says is not active",
     stimulus: "a token revoked after it was issued",
     reason: ErrorReason.TOKEN_REVOKED,
@@ -264,7 +264,7 @@ export const tokenVerificationPurposes: readonly Purpose[] = [
     likelyMistake: "the answer of IntrospectToken is not looked at",
   }),
   introspected({
-    id: "TP/KSS/TV/BI-14",
+    id: "TP/KSS/TV/BI-41",
     title: "keeps the key where token management does not answer",
     stimulus: "IntrospectToken fails with UNAVAILABLE",
     reason: ErrorReason.INTROSPECTION_UNAVAILABLE,

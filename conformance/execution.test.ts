@@ -1,0 +1,194 @@
+import { describe, expect, test } from "vitest";
+import { ErrorReason } from "../gen/x1410/v1/error_pb.ts";
+import { refusal } from "../reference/communications/refusal.ts";
+import { execute, type PurposeResult } from "./execution.ts";
+import { expect as expectation, Inconclusive } from "./procedures/procedure.ts";
+import { keyStorage } from "./purposes/kss-stored-key.ts";
+import { type PurposeSpec, purpose } from "./purposes/purpose.ts";
+import { authorityForTests, blackHole, NOWHERE, stageAt } from "./stage.fixture.ts";
+
+authorityForTests();
+
+const shape: Omit<PurposeSpec, "run"> = {
+  id: "TP/KSS/TV/BI-01",
+  title: "a purpose of a test",
+  clause: "6.2.3",
+  initialState: "any",
+  stimulus: "something",
+  expected: { reason: ErrorReason.TOKEN_INVALID },
+  twin: "something right",
+};
+
+async function performed(run: PurposeSpec["run"], spec: Partial<PurposeSpec> = {}, endpoint = NOWHERE) {
+  const stage = stageAt(endpoint);
+  const options = { parallel: 1, budgetMs: 30_000 };
+  const [result] = await execute([purpose({ ...shape, ...spec, run })], stage, options);
+  await stage.close();
+  return result as PurposeResult;
+}
+
+const wrong = () => Promise.reject(refusal(ErrorReason.TOKEN_INVALID));
+const right = () => Promise.resolve("fine");
+
+describe("the verdict of a purpose", () => {
+  test.each<[string, PurposeSpec["run"], string, RegExp]>([
+    [
+      "the refusal asked for, after its twin",
+      async (t) => {
+        await t.positiveTwin("right", right);
+        await t.expectRefusal(wrong);
+      },
+      "PASS",
+      /^$/,
+    ],
+    [
+      "a refusal for another reason",
+      async (t) => {
+        await t.positiveTwin("right", right);
+        await t.expectRefusal(() => Promise.reject(refusal(ErrorReason.TOKEN_EXPIRED)));
+      },
+      "FAIL",
+      /^not so$/,
+    ],
+    [
+      "no refusal",
+      async (t) => {
+        await t.positiveTwin("right", right);
+        await t.expectRefusal(right);
+      },
+      "FAIL",
+      /^not so$/,
+    ],
+    [
+      "a twin that does not work",
+      async (t) => {
+        await t.positiveTwin("right", wrong);
+        await t.expectRefusal(wrong);
+      },
+      "INCONC",
+      /positive twin failed \(right\).*TOKEN_INVALID/,
+    ],
+    ["a refusal without a twin before it", (t) => t.expectRefusal(wrong), "ERROR", /before its positive twin/],
+    [
+      "a bug of the kit",
+      () => Promise.reject(new TypeError("undefined is not a purpose")),
+      "ERROR",
+      /undefined is not/,
+    ],
+    ["a refusal that nobody expected", () => wrong(), "FAIL", /TOKEN_INVALID/],
+    ["something that was not given", () => Promise.reject(new Inconclusive("no certificate")), "INCONC", /^no cert/],
+    ["a certificate that nobody gave", async (t) => void t.as("operator"), "INCONC", /no certificate for operator/],
+    ["a peer that nobody plays", async (t) => void t.management, "INCONC", /no harness/],
+  ])("%s", async (_, run, verdict, actual) => {
+    expect(await performed(run)).toMatchObject({ verdict, actual: expect.stringMatching(actual) });
+  });
+
+  test("a dead network is inconclusive, never a refusal", async () => {
+    const result = await performed(async (t) => {
+      await t.positiveTwin("right", right);
+      await t.expectRefusal(() => keyStorage(t.provider).getKeyStatus({ keyId: "0".repeat(32) }));
+    });
+    expect(result).toMatchObject({ verdict: "INCONC" });
+    expect(result.messages).toMatchObject([
+      { to: "kss", method: "KeyStorageService/GetKeyStatus", code: "UNAVAILABLE" },
+    ]);
+  });
+
+  test("says what was asked and what was seen", async () => {
+    const run: PurposeSpec["run"] = async (t) => {
+      t.seen("a key");
+      expectation(false, "a key of 32 bytes");
+    };
+    expect(await performed(run)).toMatchObject({ expected: "a key of 32 bytes", actual: "not so", seen: ["a key"] });
+  });
+});
+
+describe("time", () => {
+  test("a check that never ends is inconclusive when its budget is spent", async () => {
+    const result = await performed(() => new Promise(() => {}), { budgetSeconds: 0.05 });
+    expect(result).toMatchObject({ verdict: "INCONC", actual: "no verdict within 0.05 s" });
+  });
+
+  test("a call into a black hole ends with the purpose", async () => {
+    const hole = await blackHole();
+    const from = performance.now();
+    const run: PurposeSpec["run"] = async (t) =>
+      void (await keyStorage(t.provider).getKeyStatus({ keyId: "0".repeat(32) }));
+    const result = await performed(run, { budgetSeconds: 0.3 }, hole.endpoint);
+    expect(result).toMatchObject({ verdict: "INCONC", actual: "no verdict within 0.3 s" });
+    expect(performance.now() - from).toBeLessThan(5_000);
+    await hole.close();
+  });
+
+  test("what has not begun within the campaign's budget is inconclusive", async () => {
+    const stage = stageAt(NOWHERE);
+    const slow = purpose({ ...shape, id: "TP/KSS/TV/BI-01", run: () => new Promise(() => {}) });
+    const next = purpose({ ...shape, id: "TP/KSS/TV/BI-02", run: async () => {} });
+    const results = await execute([slow, next], stage, { parallel: 1, budgetMs: 50 });
+    expect(results.map(({ verdict }) => verdict)).toEqual(["INCONC", "INCONC"]);
+    expect(results[1]?.actual).toMatch(/budget of 0.05 s was spent/);
+    await stage.close();
+  });
+});
+
+describe("clean-up", () => {
+  test("runs last to first whatever the verdict, with time of its own", async () => {
+    const order: number[] = [];
+    const result = await performed(
+      (t) => {
+        for (const number of [1, 2, 3]) t.cleanUp(async () => void order.push(number));
+        return new Promise(() => {});
+      },
+      { budgetSeconds: 0.05 },
+    );
+    expect([order, result.leftBehind]).toEqual([[3, 2, 1], []]);
+  });
+
+  test("says what is left, and takes what is gone already for clean", async () => {
+    const { leftBehind } = await performed(async (t) => {
+      t.cleanUp(() => Promise.reject(refusal(ErrorReason.KEY_NOT_FOUND)));
+      t.cleanUp(() => Promise.reject(refusal(ErrorReason.OBJECT_IN_USE)));
+    });
+    expect(leftBehind).toEqual([expect.stringMatching(/OBJECT_IN_USE/)]);
+  });
+});
+
+test("results come in the order of the purposes, however many at a time", async () => {
+  const stage = stageAt(NOWHERE);
+  // Each waits for the one after it, so that they end from last to first.
+  const gates = Array.from({ length: 5 }, () => Promise.withResolvers<void>());
+  gates[4]?.resolve();
+  const list = [0, 1, 2, 3].map((index) =>
+    purpose({
+      ...shape,
+      id: `TP/KSS/TV/BV-0${index}`,
+      run: async () => {
+        await gates[index + 1]?.promise;
+        gates[index]?.resolve();
+      },
+    }),
+  );
+  const ended: string[] = [];
+  const results = await execute(list, stage, { parallel: 4, budgetMs: 5_000, onResult: ({ id }) => ended.push(id) });
+  expect(results.map(({ id }) => id)).toEqual(list.map(({ id }) => id));
+  expect(ended).toEqual(list.map(({ id }) => id).reverse());
+  await stage.close();
+});
+
+test("seeded data depends on seed and purpose, not on the order", async () => {
+  const drawn = async (id: PurposeSpec["id"]) => {
+    let bytes: Uint8Array = new Uint8Array();
+    await performed(
+      async (t) => {
+        bytes = t.seeded(40);
+        expectation(t.seededNumber(10) < 10, "a number below 10");
+      },
+      { id },
+    );
+    return Buffer.from(bytes).toString("hex");
+  };
+  const first = await drawn("TP/KSS/TV/BV-01");
+  expect(first).toHaveLength(80);
+  expect(await drawn("TP/KSS/TV/BV-01")).toBe(first);
+  expect(await drawn("TP/KSS/TV/BV-02")).not.toBe(first);
+});

@@ -1,0 +1,72 @@
+import { readdirSync } from "node:fs";
+import { expect, test } from "vitest";
+import { CAPABILITIES, COMPONENTS, STEPS } from "./catalogue.ts";
+import { gaps } from "./coverage.ts";
+import { proforma } from "./pics.ts";
+import { methodsOf } from "./protocol.ts";
+import { type Purpose, purpose } from "./purposes/purpose.ts";
+import { purposes, suiteHash } from "./suite.ts";
+import { entityRoles } from "./target.ts";
+
+/** Rows of the catalogue and methods that no purpose shows yet. Lower it with every purpose added; at 0 it goes. */
+const OPEN_ROWS = 112;
+
+const folder = new URL("./purposes/", import.meta.url);
+
+test("every file of purposes is in the suite, whole", async () => {
+  const inSuite = new Set(purposes);
+  for (const name of readdirSync(folder).filter((file) => /^[a-z0-9-]+\.ts$/.test(file))) {
+    const module = (await import(new URL(name, folder).href)) as Record<string, unknown>;
+    const lists = Object.entries(module).filter(([exported]) => exported.endsWith("Purposes"));
+    for (const [exported, list] of lists)
+      for (const each of list as Purpose[]) expect(inSuite.has(each), `${name}: ${exported}: ${each.id}`).toBe(true);
+  }
+});
+
+test("ids are unique, and name components of the catalogue", () => {
+  const ids = purposes.map(({ id }) => id);
+  expect(ids.filter((id, index) => ids.indexOf(id) !== index)).toEqual([]);
+  const components = new Set(COMPONENTS.map(({ id }) => id));
+  const procedures = new Set(["F3", "F4", "A1", "A2"]);
+  const strange = purposes.filter(({ component }) => !components.has(component) && !procedures.has(component));
+  expect(strange.map(({ id }) => id)).toEqual([]);
+});
+
+test("steps, capabilities, methods and conditions are those of the catalogue, the protocol and the PICS", () => {
+  const known = new Set([
+    ...[...STEPS, ...CAPABILITIES].map(({ id }) => id),
+    ...entityRoles.flatMap(methodsOf).map(({ name }) => name),
+    ...entityRoles.flatMap(proforma).map(({ item }) => item),
+  ]);
+  const named = purposes.flatMap(({ id, steps, capabilities, methods, requires }) =>
+    [...steps, ...capabilities, ...methods, ...requires].map((item) => ({ id, item })),
+  );
+  expect(named.filter(({ item }) => !known.has(item))).toEqual([]);
+});
+
+test("every step of the procedures has a purpose", () => {
+  expect(gaps(purposes).filter(({ kind }) => kind === "step")).toEqual([]);
+});
+
+test("every row of the catalogue has a purpose or a stated reason, but for those still open", () => {
+  const open = gaps(purposes).map(({ item }) => item);
+  expect(open.length, `no purpose shows ${open.join(", ")}`).toBeLessThanOrEqual(OPEN_ROWS);
+});
+
+test("the hash tells suites that ask for something else apart, and not those in another order", () => {
+  const [first, ...others] = purposes as [Purpose, ...Purpose[]];
+  expect(suiteHash()).toMatch(/^[0-9a-f]{64}$/);
+  expect(suiteHash([...others, first])).toBe(suiteHash());
+  expect(suiteHash(others)).not.toBe(suiteHash());
+  expect(suiteHash([{ ...first, clause: "9.9" }, ...others])).not.toBe(suiteHash());
+});
+
+test.each([
+  ["another form", { id: "TP/KSS/TV/XX-01" }, /no id of a test purpose/],
+  ["a refusal without a twin", { expected: { code: 7 } }, /names no positive twin/],
+] as const)("%s is no purpose", (_, spec, message) => {
+  const good = { id: "TP/KSS/TV/BI-99", title: "", clause: "", initialState: "", stimulus: "", expected: "" } as const;
+  const run = async () => {};
+  expect(purpose({ ...good, run }).component).toBe("TV");
+  expect(() => purpose({ ...good, ...(spec as object), run })).toThrow(message);
+});
