@@ -63,7 +63,7 @@ export function readAuthority(directory: string): AuthorityMaterial {
     try {
       return parse();
     } catch (error) {
-      if (!(error instanceof PkiError)) throw error;
+      if (!(error instanceof PkiError) || error.code === "corrupt_store") throw error;
       throw new PkiError("corrupt_store", `${join(directory, file)}: ${error.message}`, { cause: error });
     }
   };

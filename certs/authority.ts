@@ -300,12 +300,22 @@ export class Authority {
     if (der === undefined) return undefined;
     try {
       const list = new RevocationList(der);
-      return list.number === number && list.verifiedBy(this.certificate) ? list : undefined;
+      if (!list.verifiedBy(this.certificate)) return undefined;
+      if (list.number > number) this.#assertAnnounced(list.number);
+      return list.number === number ? list : undefined;
     } catch (error) {
       // A damaged copy is no loss: the log is the memory, and the next list replaces it.
-      if (error instanceof PkiError) return undefined;
+      if (error instanceof PkiError && error.code !== "corrupt_store") return undefined;
       throw error;
     }
+  }
+
+  /** Another process may have announced it meanwhile; else the log has lost that line, and may have lost a revocation. */
+  #assertAnnounced(number: number): void {
+    this.#log.refresh();
+    if (this.#log.latestCrl().number >= number) return;
+    const log = join(this.directory, "issued.jsonl");
+    throw new PkiError("corrupt_store", `${log} lacks revocation list ${number}; restore it from a backup`);
   }
 
   #currentResponder(): ResponderIdentity {

@@ -105,13 +105,40 @@ describe("kept identities", () => {
     ["revoked", (pki, { serialNumber }) => void createPki(pki, { now }).intermediate.revoke(serialNumber), []],
     ["near its end", () => later(70 * DAY), []],
     ["for other names", () => undefined, ["kss.example"]],
-    ["with a damaged file", (pki) => writeFileSync(join(pki, "identities", "kss-one", "key.pem"), "x"), []],
+    ["without its key", (pki) => rmSync(join(pki, "identities", "kss-one", "key.pem")), []],
   ])("are issued anew when %s", (_, change, dnsNames) => {
     const first = createPki(directory, { now }).ensureIdentity(KSS);
     change(directory, first);
     const second = createPki(directory, { now }).ensureIdentity({ ...KSS, dnsNames });
     expect(second.serialNumber).not.toBe(first.serialNumber);
     expect(second.identity).toBe(first.identity);
+  });
+});
+
+describe("damage to an identity", () => {
+  test.each(["key.pem", "certificate.pem"])("in %s is told, and the file left as it is", (file) => {
+    const path = join(directory, "identities", "kss-one", file);
+    createPki(directory, { now }).ensureIdentity(KSS);
+    writeFileSync(path, "x");
+    expect(() => createPki(directory, { now }).ensureIdentity(KSS)).toThrow(refusal("corrupt_store"));
+    expect(readFileSync(path, "utf8")).toBe("x");
+  });
+
+  test("in a copy of what the authorities keep is mended", () => {
+    const { files, chainPem, caPem } = createPki(directory, { now }).ensureIdentity(KSS);
+    for (const file of [files.chain, files.ca, files.crl]) writeFileSync(file, "x");
+    createPki(directory, { now }).ensureIdentity(KSS);
+    expect(readFileSync(files.chain, "utf8")).toBe(chainPem);
+    expect(readFileSync(files.ca, "utf8")).toBe(caPem);
+    expect(readFileSync(files.crl, "utf8")).toContain("BEGIN X509 CRL");
+  });
+
+  test.each([0, 1])("is told where the authority's log has lost all but %i of its lines", (kept) => {
+    createPki(directory, { now }).ensureIdentity(KSS);
+    const log = join(directory, "intermediate", "issued.jsonl");
+    const lines = readFileSync(log, "utf8").split("\n").slice(0, kept);
+    writeFileSync(log, lines.map((line) => `${line}\n`).join(""));
+    expect(() => createPki(directory, { now }).ensureIdentity(KSS)).toThrow(refusal("corrupt_store"));
   });
 });
 

@@ -134,9 +134,10 @@ export class Pki {
       makePrivateDirectory(directory);
       writeDurably(files.privateKey, material.privateKeyPem, PRIVATE_FILE);
       writeDurably(files.certificate, material.certificatePem, PUBLIC_FILE);
-      writeDurably(files.chain, material.chainPem, PUBLIC_FILE);
-      writeDurably(files.ca, material.caPem, PUBLIC_FILE);
     }
+    // Copies of what the authorities keep.
+    writeDurably(files.chain, material.chainPem, PUBLIC_FILE);
+    writeDurably(files.ca, material.caPem, PUBLIC_FILE);
     writeDurably(files.crl, material.crlPem, PUBLIC_FILE);
     return { ...material, files };
   }
@@ -159,30 +160,40 @@ export class Pki {
   #kept(files: IdentityFiles, request: IdentityRequest): { kept?: IdentityMaterial; privateKey?: KeyObject } {
     const keyPem = readIfPresent(files.privateKey)?.toString();
     const certificatePem = readIfPresent(files.certificate)?.toString();
-    const [der] = certificatePem === undefined ? [] : fromPem("CERTIFICATE", certificatePem);
-    if (keyPem === undefined || der === undefined) return {};
-    try {
-      const privateKey = parsePrivateKey(keyPem);
-      const certificate = parseCertificate(der);
-      const record = this.intermediate.find(fingerprintOf(der));
-      if (record === undefined || record.revocation !== undefined || !certificate.x509.checkPrivateKey(privateKey)) {
-        return {};
-      }
-      const lifetime = certificate.notAfter.getTime() - certificate.notBefore.getTime();
-      const names = new Set(
-        (certificate.extensions.subjectAltNames ?? []).map(({ type, value }) => `${type} ${value}`),
-      );
-      const wanted = grantedSubject(request).subjectAltNames.map(({ type, value }) => `${type} ${value}`);
-      const good =
-        certificate.notAfter.getTime() - this.#now().getTime() > lifetime / 3 &&
-        names.size === wanted.length &&
-        wanted.every((name) => names.has(name));
-      return good ? { kept: this.#material(request.identity, privateKey, der) } : { privateKey };
-    } catch (error) {
-      // Half-written or damaged files are replaced: the authority can always issue anew.
-      if (error instanceof PkiError && error.code.startsWith("malformed")) return {};
-      throw error;
+    if (keyPem === undefined || certificatePem === undefined) return {};
+    const privateKey = undamaged(files.privateKey, () => parsePrivateKey(keyPem));
+    const certificate = undamaged(files.certificate, () => {
+      const [der] = fromPem("CERTIFICATE", certificatePem);
+      if (der === undefined) throw new PkiError("malformed_certificate");
+      return parseCertificate(der);
+    });
+    const record = this.intermediate.find(fingerprintOf(certificate.der));
+    if (record === undefined && certificate.x509.verify(this.intermediate.certificate.x509.publicKey)) {
+      // The log that has lost a certificate may have lost a revocation too.
+      const log = join(this.intermediate.directory, "issued.jsonl");
+      throw new PkiError("corrupt_store", `${log} lacks ${files.certificate}; restore it from a backup`);
     }
+    if (record === undefined || record.revocation !== undefined || !certificate.x509.checkPrivateKey(privateKey)) {
+      return {};
+    }
+    const lifetime = certificate.notAfter.getTime() - certificate.notBefore.getTime();
+    const names = new Set((certificate.extensions.subjectAltNames ?? []).map(({ type, value }) => `${type} ${value}`));
+    const wanted = grantedSubject(request).subjectAltNames.map(({ type, value }) => `${type} ${value}`);
+    const good =
+      certificate.notAfter.getTime() - this.#now().getTime() > lifetime / 3 &&
+      names.size === wanted.length &&
+      wanted.every((name) => names.has(name));
+    return good ? { kept: this.#material(request.identity, privateKey, certificate.der) } : { privateKey };
+  }
+}
+
+/** A damaged key is not replaced: others may know its holder by it, and whoever has a copy of the file loses nothing. */
+function undamaged<T>(path: string, parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    if (!(error instanceof PkiError && error.code.startsWith("malformed"))) throw error;
+    throw new PkiError("corrupt_store", `${path}; restore it from a backup, or remove it to have a new one issued`);
   }
 }
 

@@ -13,6 +13,7 @@ import {
   isPki,
   type Pki,
 } from "../../certs/pki.ts";
+import { PkiError } from "../../certs/pki-error.ts";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { UserAccountService } from "../../gen/x1410/v1/user_account_pb.ts";
 import { grpcTransport } from "../communications/grpc-transport.ts";
@@ -22,7 +23,7 @@ import { reasonOf } from "../communications/refusal.ts";
 import { reachableAddress } from "../communications/server.ts";
 import { repeat } from "../store/recurring-task.ts";
 import type { ProfileFile } from "../user/profile.ts";
-import { DataDirectory } from "./data-directory.ts";
+import { DataDirectory, DataDirectoryError } from "./data-directory.ts";
 import { type Endpoints, preSharedKeyPath } from "./doors.ts";
 import { NetworkDirectory } from "./network.ts";
 import { deploymentName, type EntityPlan, planEntities, publicationPort, type ServerKind } from "./plan.ts";
@@ -176,9 +177,14 @@ function userIdentity(name: UserName): string {
 
 /** At the first start on fixed ports certificates are told where to find lists and responders; a PKI made beforehand knows where. */
 function openPki(directory: DataDirectory, { host, basePort }: StackOptions): Pki {
-  if (basePort === 0 || isPki(directory.pki)) return createPki(directory.pki);
-  const publicationUri = `http://${reachableAddress({ host, port: publicationPort(basePort) })}`;
-  return createPki(directory.pki, { publicationUri });
+  try {
+    if (basePort === 0 || isPki(directory.pki)) return createPki(directory.pki);
+    const publicationUri = `http://${reachableAddress({ host, port: publicationPort(basePort) })}`;
+    return createPki(directory.pki, { publicationUri });
+  } catch (cause) {
+    if (!(cause instanceof PkiError) || cause.code !== "corrupt_store") throw cause;
+    throw new DataDirectoryError(`${cause.message}; restore it from a copy, or name another directory with --data`);
+  }
 }
 
 function entityIdentity(
