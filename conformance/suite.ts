@@ -4,6 +4,9 @@ import { dataStoragePurposes } from "./purposes/dss-data-storage.ts";
 import { dataSharingAccessPurposes } from "./purposes/dssm-data-sharing-access.ts";
 import { userAccountPurposes } from "./purposes/dssm-user-account.ts";
 import { keyStoragePurposes } from "./purposes/kss-key-storage.ts";
+import { invalidKeyStoragePurposes } from "./purposes/kss-key-storage-invalid.ts";
+import { keyStorageOrderPurposes } from "./purposes/kss-key-storage-order.ts";
+import { tokenRedemptionPurposes } from "./purposes/kss-token-redemption.ts";
 import { tokenVerificationPurposes } from "./purposes/kss-token-verification.ts";
 import { procedurePurposes } from "./purposes/procedures.ts";
 import type { Purpose } from "./purposes/purpose.ts";
@@ -19,7 +22,10 @@ export const purposes: readonly Purpose[] = [
   userAccountPurposes,
   dataSharingAccessPurposes,
   keyStoragePurposes,
+  keyStorageOrderPurposes,
+  invalidKeyStoragePurposes,
   tokenVerificationPurposes,
+  tokenRedemptionPurposes,
   dataStoragePurposes,
   procedurePurposes,
 ].flat();

@@ -1,0 +1,48 @@
+// A family of purposes: a method is called by somebody whom the interface does not name among its callers (AAC3).
+import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
+import { expectRefusal } from "../refusal.ts";
+import type { EntityRole } from "../target.ts";
+import type { TestCase } from "../test-case.ts";
+import { type Purpose, type PurposeId, purpose } from "./purpose.ts";
+
+export interface WrongCaller {
+  readonly id: PurposeId;
+  readonly clause: string;
+  readonly method: string;
+  readonly steps?: readonly string[];
+  readonly capabilities?: readonly string[];
+  readonly requires?: readonly string[];
+  readonly tester?: readonly EntityRole[];
+  /** Who calls: "a user", "an operator". */
+  readonly caller: string;
+  /** Whom the method answers, in the words of the twin. */
+  readonly answers: string;
+  readonly likelyMistake: string;
+  readonly calls: (
+    t: TestCase,
+  ) => Promise<{ readonly right: () => Promise<unknown>; readonly wrong: () => Promise<unknown> }>;
+}
+
+export function wrongCaller({ method, caller, answers, calls, capabilities = [], ...rest }: WrongCaller): Purpose {
+  const name = method.split("/")[1];
+  return purpose({
+    ...rest,
+    title: `does not answer ${name} to ${caller}`,
+    capabilities: [...capabilities, "AAC3"],
+    methods: [method],
+    initialState: `${caller}, with a good certificate`,
+    stimulus: `${name} by ${caller}`,
+    expected: { reason: ErrorReason.CALLER_NOT_ALLOWED },
+    twin: answers,
+    async run(t) {
+      const { right, wrong } = await calls(t);
+      await t.positiveTwin(answers, right);
+      await t.expectRefusal(wrong);
+    },
+  });
+}
+
+/** Passes where the call gets past access control: it is answered, or refused for what it asks. */
+export function answeredOrRefused(call: () => Promise<unknown>, reason: ErrorReason): Promise<void> {
+  return expectRefusal(call, reason);
+}
