@@ -6,6 +6,7 @@ import { type Pics, readPics } from "../pics.ts";
 import { referenceSubset } from "../reference-subsets.ts";
 import { Stage } from "../stage.ts";
 import { type EntityRole, readTargetSettings } from "../target.ts";
+import { checkTarget } from "../target-check.ts";
 
 export interface OpenTargetOptions {
   /** Undefined: the reference. */
@@ -37,6 +38,7 @@ export async function openTarget(options: OpenTargetOptions): Promise<OpenTarget
     return { stage, pics: pics.length === 0 ? reference.pics : pics, close: () => reference.close() };
   }
   const settings = await readTargetSettings(file);
+  checkTarget(file, settings);
   const { trustAnchorsPem, credentials } = settings;
   const harness = settings.harness && (await Harness.start({ ...settings.harness, credentials, trustAnchorsPem }));
   let implementation: ImplementationProcess | undefined;

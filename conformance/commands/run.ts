@@ -62,6 +62,8 @@ async function run(options: RunOptions): Promise<void> {
     options.expectedFailures === undefined
       ? new Map<string, string>()
       : await readExpectedFailures(options.expectedFailures, new Set(purposes.map(({ id }) => id)));
+  // Hours may pass until it is written: a folder that is not there is told of now.
+  if (options.json !== undefined) await writeFile(options.json, "");
   const print = (line: string) => process.stdout.write(`${line}\n`);
   const coloured = process.stdout.isTTY === true;
   const steps = options.procedures === true || options.procedure !== undefined;
