@@ -1,6 +1,10 @@
 // The suite: every test purpose of the kit, its version, and a hash over what the purposes ask, so that two reports can be compared.
 import { createHash } from "node:crypto";
+import { dataDistributionPurposes } from "./purposes/dss-data-distribution.ts";
 import { dataStoragePurposes } from "./purposes/dss-data-storage.ts";
+import { dataStorageCallerPurposes } from "./purposes/dss-data-storage-callers.ts";
+import { invalidDataStoragePurposes } from "./purposes/dss-data-storage-invalid.ts";
+import { dataStorageOrderPurposes } from "./purposes/dss-data-storage-order.ts";
 import { dataSharingAccessPurposes } from "./purposes/dssm-data-sharing-access.ts";
 import { userAccountPurposes } from "./purposes/dssm-user-account.ts";
 import { keyStoragePurposes } from "./purposes/kss-key-storage.ts";
@@ -27,6 +31,10 @@ export const purposes: readonly Purpose[] = [
   tokenVerificationPurposes,
   tokenRedemptionPurposes,
   dataStoragePurposes,
+  dataStorageOrderPurposes,
+  invalidDataStoragePurposes,
+  dataStorageCallerPurposes,
+  dataDistributionPurposes,
   procedurePurposes,
 ].flat();
 

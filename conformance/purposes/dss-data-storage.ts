@@ -1,49 +1,11 @@
 // Data storage management (DSM, clause 6.2.4) of a data storage server.
-import { createHash } from "node:crypto";
-import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { Client } from "@connectrpc/connect";
-import {
-  DataStorageService,
-  PackageState,
-  type StorePackageRequestSchema,
-} from "../../gen/x1410/v1/data_storage_pb.ts";
+import { PackageState } from "../../gen/x1410/v1/data_storage_pb.ts";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { packageAddress } from "../../reference/communications/address.ts";
 import { expect } from "../procedures/procedure.ts";
-import { same, type User } from "../roles/user.ts";
-import type { TestCase } from "../test-case.ts";
+import { same } from "../roles/user.ts";
+import { dataStorage, registeredPackage, sha256, upload } from "./dss-stored-package.ts";
 import { type Purpose, purpose } from "./purpose.ts";
-
-function dataStorage(user: User): Client<typeof DataStorageService> {
-  return user.client(DataStorageService, "dss");
-}
-
-/** Registers a package for the management of the stage. It is deleted afterwards. */
-async function registeredPackage(t: TestCase): Promise<{ readonly packageId: string; readonly address: string }> {
-  const { packageId, packageAddress: address } = await dataStorage(t.provider).registerPackage({
-    requestId: t.random(16),
-    managementIdentity: t.target.entities.dssm.identity,
-  });
-  t.cleanUp(() => dataStorage(t.provider).deletePackage({ packageId }));
-  return { packageId, address };
-}
-
-/** An upload in two parts; `digest` is what it announces. */
-async function* upload(
-  packageId: string,
-  bytes: Uint8Array,
-  digest = sha256(bytes),
-): AsyncGenerator<MessageInitShape<typeof StorePackageRequestSchema>> {
-  const value = { packageId, size: BigInt(bytes.length), sha256: digest, offset: 0n };
-  yield { part: { case: "open", value } };
-  const half = Math.ceil(bytes.length / 2);
-  yield { part: { case: "data", value: bytes.subarray(0, half) } };
-  yield { part: { case: "data", value: bytes.subarray(half) } };
-}
-
-function sha256(bytes: Uint8Array): Uint8Array {
-  return new Uint8Array(createHash("sha256").update(bytes).digest());
-}
 
 export const dataStoragePurposes: readonly Purpose[] = [
   purpose({
@@ -66,7 +28,7 @@ export const dataStoragePurposes: readonly Purpose[] = [
       const { packageId, address } = await registeredPackage(t);
       expect(address === packageAddress(t.target.entities.dss.identity, packageId), "an address of identity and id");
       const bytes = t.seeded(5000);
-      const answer = await dss.storePackage(upload(packageId, bytes));
+      const answer = await dss.storePackage(upload(packageId, bytes, {}, 2500));
       expect(answer.size === BigInt(bytes.length) && same(answer.sha256, sha256(bytes)), "size and SHA-256 as sent");
       const status = await dss.getPackageStatus({ packageId });
       expect(status.state === PackageState.STORED, "the state STORED");
@@ -94,7 +56,7 @@ export const dataStoragePurposes: readonly Purpose[] = [
       const digest = sha256(bytes);
       const at = t.seededNumber(32);
       digest[at] = (digest[at] ?? 0) ^ 1;
-      await t.expectRefusal(() => dss.storePackage(upload(wrong.packageId, bytes, digest)));
+      await t.expectRefusal(() => dss.storePackage(upload(wrong.packageId, bytes, { sha256: digest })));
     },
   }),
 ];
