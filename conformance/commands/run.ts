@@ -63,13 +63,18 @@ async function run(options: RunOptions): Promise<void> {
       ? new Map<string, string>()
       : await readExpectedFailures(options.expectedFailures, new Set(purposes.map(({ id }) => id)));
   // Hours may pass until it is written: a folder that is not there is told of now.
-  if (options.json !== undefined) await writeFile(options.json, "");
+  if (options.json !== undefined)
+    await writeFile(options.json, "").catch((cause: NodeJS.ErrnoException) => {
+      throw new Error(`cannot write the report to ${options.json} (${cause.code}); name another file with --json`);
+    });
   const print = (line: string) => process.stdout.write(`${line}\n`);
   const coloured = process.stdout.isTTY === true;
   const steps = options.procedures === true || options.procedure !== undefined;
   const report = steps
     ? new ProcedureConsole(new ConsoleReport(print, coloured))
     : new CampaignConsole(print, coloured);
+  if (options.target === undefined)
+    print(`Starting ${options.reference.join(", ")} of the reference in a temporary directory …`);
   const target = await openTarget({
     file: options.target,
     reference: options.reference,
