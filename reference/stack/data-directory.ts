@@ -1,10 +1,11 @@
 // Where a deployment keeps everything: its PKI, its registry and one folder for each entity. One process at a time uses it.
-import { mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { Level } from "level";
-import { PRIVATE_DIRECTORY, PRIVATE_FILE, readIfPresent, writeDurably } from "../../certs/durable-file.ts";
+import { PRIVATE_DIRECTORY, PRIVATE_FILE, PUBLIC_FILE, readIfPresent, writeDurably } from "../../certs/durable-file.ts";
 import { checkDatabase } from "../store/leveldb-check.ts";
+import { checkClosed, stateClosed, withdrawClosed } from "./closing-statement.ts";
 
 /** A data directory that cannot be used; the message says why and how to mend it. */
 export class DataDirectoryError extends Error {
@@ -15,7 +16,7 @@ export class DataDirectoryError extends Error {
 const dataFormat = 1;
 
 /** What may be there before the first start: the PKI, made by `x1410 certs`, and what a first start that was killed has left. */
-const beforeFormat = new Set(["pki", "lock"]);
+const beforeFormat = new Set(["pki", "lock", ".gitignore"]);
 
 /** How long entities of a deployment that was killed may take to end. */
 const lockTimeoutMs = 15_000;
@@ -23,10 +24,13 @@ const lockTimeoutMs = 15_000;
 export class DataDirectory {
   readonly path: string;
   readonly #lock: Level<string, string>;
+  /** Whether there was no such directory before. */
+  readonly #isNew: boolean;
 
-  private constructor(path: string, lock: Level<string, string>) {
+  private constructor(path: string, lock: Level<string, string>, isNew: boolean) {
     this.path = path;
     this.#lock = lock;
+    this.#isNew = isNew;
   }
 
   /**
@@ -37,19 +41,23 @@ export class DataDirectory {
     const directory = resolve(path);
     if (statSync(directory, { throwIfNoEntry: false })?.isDirectory() === false)
       throw new DataDirectoryError(`${directory} is a file, not a directory; name another with --data`);
-    const present = tried(directory, () => {
-      mkdirSync(directory, { recursive: true, mode: PRIVATE_DIRECTORY });
-      return readdirSync(directory);
+    const { isNew, present } = tried(directory, () => {
+      const made = mkdirSync(directory, { recursive: true, mode: PRIVATE_DIRECTORY });
+      return { isNew: made !== undefined, present: readdirSync(directory) };
     });
     checkFormat(directory, present);
     const lock = await takeLock(directory);
     try {
-      tried(directory, () => writeDurably(join(directory, "format.json"), `${dataFormat}\n`, PRIVATE_FILE));
+      tried(directory, () => {
+        // Private keys lie here: wherever a repository surrounds the directory, nothing of it gets into that.
+        if (!present.includes("format.json")) writeDurably(join(directory, ".gitignore"), "*\n", PUBLIC_FILE);
+        writeDurably(join(directory, "format.json"), `${dataFormat}\n`, PRIVATE_FILE);
+      });
     } catch (cause) {
       await lock.close();
       throw cause;
     }
-    return new DataDirectory(directory, lock);
+    return new DataDirectory(directory, lock, isNew);
   }
 
   get pki(): string {
@@ -74,6 +82,12 @@ export class DataDirectory {
   async release(): Promise<void> {
     await this.#lock.close();
   }
+
+  /** After a start that failed: releases the directory, and takes it away where it was made for that start. */
+  async abandon(): Promise<void> {
+    await this.release();
+    if (this.#isNew) rmSync(this.path, { recursive: true, force: true, maxRetries: 3 });
+  }
 }
 
 export interface OpenDatabase {
@@ -91,7 +105,9 @@ export async function openDatabase(directory: string): Promise<OpenDatabase> {
   const lock = await takeLock(directory, lockTimeoutMs);
   let db: Level<string, string>;
   try {
+    await checkClosed(directory);
     await checkDatabase(path);
+    await withdrawClosed(directory);
     // Not before: whoever makes a Level opens it.
     db = new Level<string, string>(path);
     await db.open();
@@ -105,6 +121,7 @@ export async function openDatabase(directory: string): Promise<OpenDatabase> {
     db,
     async close() {
       await db.close();
+      await stateClosed(directory);
       await lock.close();
     },
   };
@@ -163,10 +180,11 @@ function holder(path: string): string {
   }
 }
 
-/** The telling message: `level` puts it behind a general one. */
 function messageOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  return error.cause instanceof Error ? error.cause.message : error.message;
+  // `level` puts the telling message behind a general one.
+  const general = (error as { code?: string }).code?.startsWith("LEVEL_") && error.cause instanceof Error;
+  return general ? (error.cause as Error).message : error.message;
 }
 
 function tried<T>(path: string, act: () => T): T {
