@@ -43,21 +43,23 @@ export async function startImplementation(command: string, stage: Stage): Promis
     await ended;
   };
   const { startupSeconds } = stage.settings.ixit;
-  const within = AbortSignal.timeout(startupSeconds * 1000);
+  const given = new AbortController();
+  const within = AbortSignal.any([given.signal, AbortSignal.timeout(startupSeconds * 1000)]);
   const serving = Promise.all([...stage.target.underTest].map((role) => untilServing(stage, role, within)));
   const failure = await Promise.race([
     serving.then(
       () => undefined,
-      (cause: unknown) => String(cause),
+      (cause: Error) => cause.message,
     ),
     ended,
   ]);
   if (failure === undefined) return { stop };
+  given.abort();
   await stop();
   throw new ImplementationError(`the implementation does not serve: ${failure}; its last words: ${output.trim()}`);
 }
 
-/** grpc.health.v1, RFC-less and everywhere: SERVING, or any answer of a server that has no health service. */
+/** Until the standard gRPC health service says SERVING; a server without that service is up as soon as it says so. */
 async function untilServing(stage: Stage, role: EntityRole, within: AbortSignal): Promise<void> {
   const service = serviceFromProto(protoPath, "grpc.health.v1.Health");
   const transport = stage.channels(stage.target.provider).transport(role);
@@ -65,8 +67,8 @@ async function untilServing(stage: Stage, role: EntityRole, within: AbortSignal)
     check(request: object, options: { timeoutMs: number }): Promise<{ status: number }>;
   };
   const SERVING = 1;
-  for (let last = "nobody listens"; ; last = `${role}: not serving yet`) {
-    if (within.aborted) throw new ImplementationError(`${role}: ${last} after ${stage.settings.ixit.startupSeconds} s`);
+  while (true) {
+    if (within.aborted) throw new Error(`the ${role} is not healthy after ${stage.settings.ixit.startupSeconds} s`);
     try {
       if ((await health.check({}, { timeoutMs: 1_000 })).status === SERVING) return;
     } catch (cause) {

@@ -1,0 +1,100 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { ROOT, run } from "../../tools/toolchain.ts";
+import { readPics } from "../pics.ts";
+import { readTargetSettings } from "../target.ts";
+import { harnessPeers } from "./harness.ts";
+import { writeHarnessFolder } from "./harness-folder.ts";
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "x1410-harness-"));
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+/** A port that was free a moment ago, with room for `count` - 1 after it. */
+async function freePort(count: number): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return Math.min(port, 65_000 - count);
+}
+
+async function written(): Promise<{ targetFile: string; kssPort: number }> {
+  const basePort = await freePort(harnessPeers.length + 2);
+  const kssPort = basePort + harnessPeers.length + 1;
+  const { targetFile } = await writeHarnessFolder({
+    directory: folder,
+    roles: ["kss"],
+    name: "iut",
+    host: "127.0.0.1",
+    basePort,
+    endpoints: new Map([["kss", `127.0.0.1:${kssPort}`]]),
+  });
+  return { targetFile, kssPort };
+}
+
+const kit = (...args: string[]) =>
+  run(process.execPath, [join(ROOT, "bin/x1410.js"), "conformance", "run", ...args], { cwd: ROOT });
+
+describe("a harness folder", () => {
+  test("holds a target file and a proforma that the kit reads", async () => {
+    const { targetFile, kssPort } = await written();
+    const settings = await readTargetSettings(targetFile);
+    expect(settings.entities).toEqual({
+      kss: { endpoint: `127.0.0.1:${kssPort}`, identity: "urn:x1410:entity:kss:iut" },
+    });
+    expect(settings.harness?.directory).toBe(folder);
+    await expect(readPics(join(folder, "pics-kss.yaml"))).rejects.toThrow(/support must be yes or no/);
+  });
+
+  test("names every peer with endpoint and certificate in its registry", async () => {
+    await written();
+    const { entities } = JSON.parse(readFileSync(join(folder, "registry.json"), "utf8")) as {
+      entities: { identity: string; endpoint: string; certificate: { certificates: string[] } }[];
+    };
+    expect(entities.map(({ identity }) => identity)).toEqual([
+      "urn:x1410:entity:dssm:kit",
+      "urn:x1410:entity:kss:kit",
+      "urn:x1410:entity:dss:kit",
+      "urn:x1410:entity:dssm:kit-second",
+      "urn:x1410:entity:ca:kit",
+      "urn:x1410:entity:kss:iut",
+    ]);
+    for (const { certificate } of entities) expect(certificate.certificates).toHaveLength(2);
+  });
+
+  test("keeps certificates and a statement that was begun when it is written again", async () => {
+    await written();
+    const key = readFileSync(join(folder, "pki/identities/kss-iut/key.pem"), "utf8");
+    writeFileSync(join(folder, "pics-kss.yaml"), "begun");
+    await written();
+    expect(readFileSync(join(folder, "pki/identities/kss-iut/key.pem"), "utf8")).toBe(key);
+    expect(readFileSync(join(folder, "pics-kss.yaml"), "utf8")).toBe("begun");
+  });
+
+  test("is all that a program needs to be started and tested by the kit", { timeout: 60_000 }, async () => {
+    const { targetFile, kssPort } = await written();
+    const program = fileURLToPath(new URL("reference-kss.fixture.ts", import.meta.url));
+    const data = mkdtempSync(join(folder, "data-"));
+    const json = join(folder, "report.json");
+    const command = `'${process.execPath}' '${program}' '${folder}' ${kssPort} '${data}'`;
+    const filters = ["--id", "TP/KSS/TV/BI-0*", "TP/KSS/KSM/BV-0*"];
+    const { code, output } = await kit("--target", targetFile, "--command", command, "--json", json, ...filters);
+    expect([code, output]).toEqual([0, expect.stringContaining("Verdict: PASS, partial")]);
+    const { results } = JSON.parse(readFileSync(json, "utf8")) as { results: { verdict: string }[] };
+    expect(results.length).toBeGreaterThan(10);
+  });
+
+  test("a program that does not start is told of in one line, with its last words", { timeout: 60_000 }, async () => {
+    const { targetFile } = await written();
+    const { code, output } = await kit("--target", targetFile, "--command", "echo no licence found; exit 7");
+    expect(code).toBe(3);
+    expect(output).toMatch(/^x1410: the implementation does not serve: it ended with code 7; .*no licence found\n$/);
+  });
+});
