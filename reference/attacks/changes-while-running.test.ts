@@ -186,7 +186,10 @@ describe("a renewed certificate", () => {
     const files = launches.get("dss")?.files;
     const { serialNumber } = new X509Certificate(readFileSync(files?.certificate ?? ""));
     rig().pki.intermediate.revoke(serialNumber);
-    const renewals = () => rig().logged.filter(({ event }) => event === "certificate renewed").length;
+    const renewals = () =>
+      rig().logged.filter(
+        ({ event, fields }) => event === "certificate renewed" && fields?.["entity"] === rig().identity("dss"),
+      ).length;
     const before = renewals();
     rig().stack.renewCertificates();
     await expect.poll(renewals).toBe(before + 1);

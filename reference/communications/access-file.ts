@@ -7,7 +7,7 @@ import { AccessControl, type AccessEntry, type AccessPolicy } from "./access-con
 import type { Log } from "./log.ts";
 import { watchFile } from "./watched-file.ts";
 
-/** Access lists that cannot be used as written; the message names the place. */
+/** Access lists that cannot be used as written; the message names the file and the place in it. */
 export class AccessFileError extends Error {
   override readonly name = "AccessFileError";
 }
@@ -38,14 +38,19 @@ export function openAccessFile({ path, kind, services, log }: AccessFileOptions)
   const methods = new Set(services.flatMap(methodNames));
   const read = (): AccessPolicy | undefined => {
     const text = readIfPresent(path)?.toString();
-    return text === undefined ? undefined : parseAccessFile(text, kind, methods);
+    if (text === undefined) return undefined;
+    try {
+      return parseAccessFile(text, kind, methods);
+    } catch (cause) {
+      throw cause instanceof AccessFileError ? new AccessFileError(`${path}: ${cause.message}`) : cause;
+    }
   };
   const accessControl = new AccessControl(read());
   const watcher = watchFile(
     path,
     () => {
       const policy = read();
-      if (policy === undefined) throw new AccessFileError("it is gone; an empty file lifts the lists");
+      if (policy === undefined) throw new AccessFileError(`${path} is gone; an empty file lifts the lists`);
       accessControl.replace(policy);
       log.info("access lists replaced", { file: path });
     },

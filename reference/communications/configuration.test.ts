@@ -153,7 +153,7 @@ describe("access lists in a file (AAC3)", () => {
 
     const seen = log.lines.length;
     rmSync(path);
-    expect(await log.next(seen)).toContain("it is gone");
+    expect(await log.next(seen)).toContain("is gone; an empty file lifts the lists");
     expect(await outcome()).toBe("PermissionDenied CALLER_NOT_ALLOWED");
     await write("");
     expect(await outcome()).toBe("OK");
@@ -164,6 +164,7 @@ describe("access lists in a file (AAC3)", () => {
     writeFileSync(path, "deny: alice");
     const start = () => openAccessFile({ path, kind: "kss", services: [EchoService], log: new LogBook() });
     expect(start).toThrow(AccessFileError);
+    expect(start).toThrow(`${path}: deny is no list`);
   });
 });
 
