@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { clone, create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { Code } from "@connectrpc/connect";
+import { Code, ConnectError } from "@connectrpc/connect";
 import { afterAll, describe, expect, test } from "vitest";
 import {
   type DataSharingPackage,
@@ -66,9 +66,14 @@ function fileOf(bytes: Uint8Array): string {
 async function flawOf(promise: Promise<unknown>): Promise<string> {
   const cause = await failureOf(promise);
   if (!(cause instanceof PackageError)) throw cause;
-  expect(cause.code).toBe(Code.DataLoss);
+  expect(ConnectError.from(cause).code).toBe(Code.DataLoss);
   return cause.flaw;
 }
+
+test("only a refused package is one, not every error of Connect", () => {
+  expect(new ConnectError("text", Code.DataLoss)).not.toBeInstanceOf(PackageError);
+  expect(new PackageError("digest", "text")).toBeInstanceOf(PackageError);
+});
 
 const validated = (bytes: Uint8Array) => validatePackage(fileOf(bytes), expected, fixture.trust);
 

@@ -33,14 +33,18 @@ export type Flaw =
   | "digest";
 
 /** A package that is refused, as DATA_LOSS. `flaw` is stable. */
-export class PackageError extends Error {
-  override name = "PackageError";
-  readonly code = Code.DataLoss;
+export class PackageError extends ConnectError {
   readonly flaw: Flaw;
 
   constructor(flaw: Flaw, text: string, cause?: unknown) {
-    super(`the package is refused (${flaw}): ${text}`, cause === undefined ? {} : { cause });
+    super(`the package is refused (${flaw}): ${text}`, Code.DataLoss, undefined, undefined, cause);
+    // Its name stays: by the name Connect tells its errors, and their codes, from others.
     this.flaw = flaw;
+  }
+
+  /** As for any class: what ConnectError hands down takes every ConnectError for one of these. */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return Function.prototype[Symbol.hasInstance].call(PackageError, value);
   }
 }
 
