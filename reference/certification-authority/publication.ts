@@ -6,7 +6,7 @@ import type { Authority } from "../../certs/authority.ts";
 import type { Pki } from "../../certs/pki.ts";
 import { type Log, silentLog } from "../communications/log.ts";
 import { reachableAddress } from "../communications/server.ts";
-import { ListenError } from "../communications/tls-listener.ts";
+import { ListenError, whyNot } from "../communications/tls-listener.ts";
 
 export interface PublicationOptions {
   readonly pki: Pki;
@@ -57,9 +57,7 @@ export async function startPublication({ pki, host, port, log = silentLog }: Pub
   );
   server.maxConnections = MAX_CONNECTIONS;
   await new Promise<void>((resolve, reject) => {
-    server.once("error", (cause: NodeJS.ErrnoException) =>
-      reject(new ListenError(`cannot listen on ${host}:${port} (${cause.code}): choose another port`, { cause })),
-    );
+    server.once("error", (cause) => reject(new ListenError(whyNot(cause, host, port), { cause })));
     server.listen(port, host, resolve);
   });
   const bound = server.address();

@@ -126,16 +126,17 @@ export class TlsListener {
   }
 }
 
-function whyNot(error: Error, host: string, port: number): string {
+/** The options that it names are those of `x1410 up`. */
+export function whyNot(error: Error, host: string, port: number): string {
   const place = `${host}:${port}`;
   switch (codeOf(error)) {
     case "EADDRINUSE":
-      return `${place} is in use by another process: choose another port, or 0 for any free one`;
+      return `${place} is in use by another process: choose other ports with --base-port, or 0 for free ones`;
     case "EACCES":
-      return `${place} needs privileges that this process lacks: choose a port above 1023`;
+      return `${place} needs privileges that this process lacks: choose ports above 1023 with --base-port`;
     case "EADDRNOTAVAIL":
     case "ENOTFOUND":
-      return `${place} is no address of this machine: give one that is, such as 127.0.0.1`;
+      return `${place} is no address of this machine: give one that is with --host, such as 127.0.0.1`;
     default:
       return `cannot listen on ${place}: ${error.message}`;
   }
