@@ -96,17 +96,18 @@ export interface OpenDatabase {
 }
 
 /**
- * Opens the database of an entity. Where the entity's former process is still about to end, waits for it.
+ * Opens the database of an entity, checked as a whole or, without `contents`, in a time that does not grow with it. Where the entity's former
+ * process is still about to end, waits for it.
  * @throws DataDirectoryError where it is in use or damaged; what is damaged is left as it is
  */
-export async function openDatabase(directory: string): Promise<OpenDatabase> {
+export async function openDatabase(directory: string, check = { contents: true }): Promise<OpenDatabase> {
   const path = join(directory, "db");
   // A lock of its own, since the database is looked at before LevelDB locks it, and may change it.
   const lock = await takeLock(directory, lockTimeoutMs);
   let db: Level<string, string>;
   try {
     await checkClosed(directory);
-    await checkDatabase(path);
+    await checkDatabase(path, check);
     await withdrawClosed(directory);
     // Not before: whoever makes a Level opens it.
     db = new Level<string, string>(path);

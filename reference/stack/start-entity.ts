@@ -55,7 +55,8 @@ export async function startEntity(options: EntityStartOptions): Promise<StartedE
       now: () => new Date(),
     });
     closers.push(() => context.close());
-    const database = await openDatabase(directory);
+    // A ledger only grows, and its start must not; whoever doubts what it holds has the audit.
+    const database = await openDatabase(directory, { contents: plan.kind !== "ledger" });
     closers.push(() => database.close());
     const entity = await entities[plan.kind](context, database.db, options);
     closers.push(() => entity.close());

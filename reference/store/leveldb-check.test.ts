@@ -102,6 +102,19 @@ test("a table or the list of tables cut short is found", async () => {
   }
 });
 
+test("without contents, a table's size and presence are checked and nothing in it", async () => {
+  const copy = copied();
+  const table = join(copy, dataFiles().find((name) => name.endsWith(".ldb")) ?? "");
+  const altered = readFileSync(table);
+  altered[0] = (altered[0] ?? 0) ^ 0x55;
+  writeFileSync(table, altered);
+  await checkDatabase(copy, { contents: false });
+  writeFileSync(table, altered.subarray(1));
+  await expect(checkDatabase(copy, { contents: false })).rejects.toThrow("bytes instead of");
+  rmSync(table);
+  await expect(checkDatabase(copy, { contents: false })).rejects.toThrow("is missing");
+});
+
 test("a log whose last entry a crash cut short passes, as LevelDB recovers it", async () => {
   const copy = copied();
   const log = join(copy, dataFiles().find((name) => name.endsWith(".log")) ?? "");
