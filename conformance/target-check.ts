@@ -55,17 +55,25 @@ const causes: Partial<Record<string, string>> = {
 
 function checkChain(path: string, who: PartyName, credential: Credential, settings: TargetSettings, now: Date): void {
   const [leaf] = fromPem("CERTIFICATE", credential.certificateChainPem);
-  const verifier = new ChainVerifier({
-    trustAnchors: settings.trustAnchorsPem,
-    intermediates: credential.certificateChainPem,
-    crls: settings.revocationListsPem,
-    now: () => now,
-  });
+  const verifier = verifierOf(path, credential, settings, now);
   try {
     if (leaf !== undefined) verifier.verify(leaf);
   } catch (cause) {
     if (!(cause instanceof PkiError)) throw cause;
     const otherwise = "trust.anchors do not lead to (with the issuing authorities in the same file)";
     throw new TargetError(`${path}: ${causes[cause.code] ?? otherwise} credentials.${who}.certificate (${cause.code})`);
+  }
+}
+
+function verifierOf(path: string, credential: Credential, settings: TargetSettings, now: Date): ChainVerifier {
+  try {
+    return new ChainVerifier({
+      trustAnchors: settings.trustAnchorsPem,
+      intermediates: credential.certificateChainPem,
+      crls: settings.revocationListsPem,
+      now: () => now,
+    });
+  } catch {
+    throw new TargetError(`${path}: trust.anchors or trust.revocationLists does not parse; PEM files are needed`);
   }
 }
