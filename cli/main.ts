@@ -31,7 +31,7 @@ const SUBCOMMANDS: readonly Subcommand[] = [
   },
   {
     name: "conformance",
-    description: "replay the procedures of X.1410 against an implementation",
+    description: "test an implementation of X.1410, whole or in part",
     load: async () => (await import("../conformance/cli.ts")).conformanceCommand(),
     // 1 and 2 are verdicts.
     faultCode: 3,

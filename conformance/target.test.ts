@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { readTarget, TargetError } from "./target.ts";
+import { defaultIxit, readTarget, readTargetSettings, TargetError } from "./target.ts";
 
 let folder: string;
 beforeEach(async () => {
@@ -59,4 +59,48 @@ test.each([
 
 test("a missing target file says how to get one", async () => {
   await expect(readTarget(join(folder, "none.yaml"))).rejects.toThrow(/cannot read the target file/);
+});
+
+async function settings(text: string) {
+  const path = join(folder, "target.yaml");
+  await writeFile(path, text);
+  return readTargetSettings(path);
+}
+
+const part = `
+entities:
+  kss: { endpoint: "localhost:7002", identity: "urn:x1410:entity:kss:a", exposure: "localhost:7012" }
+harness: { directory: kit }
+`;
+
+test("a part of an implementation needs no more than the harness's folder", async () => {
+  const { entities, harness, credentials, trustAnchorsPem, ixit } = await settings(part);
+  expect(Object.keys(entities)).toEqual(["kss"]);
+  expect(entities.kss?.exposure).toBe("localhost:7012");
+  expect(harness).toEqual({ directory: join(folder, "kit"), host: "127.0.0.1", basePort: 7510 });
+  expect([credentials, trustAnchorsPem, ixit]).toEqual([{}, "", defaultIxit]);
+});
+
+test("an operator's certificates may take the place of the kit's own, for the peers as well", async () => {
+  const given = `  dssm: { certificate: cert.pem, privateKey: key.pem }\nharness: { basePort: 9000 }\n`;
+  const { harness, credentials } = await settings(`${good.replace(/ {2}dssm:.*\n/, "")}${given}`);
+  expect(harness).toEqual({ directory: undefined, host: "127.0.0.1", basePort: 9000 });
+  expect(Object.keys(credentials)).toEqual(["provider", "consumer", "dssm"]);
+});
+
+test("the timers of the IXIT are read", async () => {
+  const { ixit } = await settings(`${part}ixit: { crlRefreshSeconds: 5, callTimeoutSeconds: 3 }\n`);
+  expect(ixit).toEqual({ crlRefreshSeconds: 5, callTimeoutSeconds: 3, startupSeconds: defaultIxit.startupSeconds });
+});
+
+test.each([
+  ["nothing under test", "entities: {}\nharness: { directory: kit }", /entities names none of dssm, kss, dss/],
+  ["neither certificates nor a harness", part.replace(/harness.*/, ""), /credentials is missing/],
+  ["a party that nobody plays", `${part}credentials: { auditor: {} }`, /credentials\.auditor is unknown/],
+  ["a port that is none", part.replace("directory: kit", "basePort: 70000"), /harness\.basePort must be a number/],
+  ["a timer that is none", `${part}ixit: { startupSeconds: soon }`, /ixit\.startupSeconds must be a number/],
+])("%s is refused in one line that says where", async (_, text, message) => {
+  const refused = settings(text);
+  await expect(refused).rejects.toThrow(TargetError);
+  await expect(refused).rejects.toThrow(message);
 });

@@ -1,0 +1,78 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { ROOT, run } from "../tools/toolchain.ts";
+import { purposes } from "./suite.ts";
+
+const kit = (...args: string[]) =>
+  run(process.execPath, [join(ROOT, "bin/x1410.js"), "conformance", ...args], { cwd: folder });
+
+let folder = "";
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "x1410-kit-cli-"));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+describe("x1410 conformance", () => {
+  test("lists what filters leave, as JSON as well", async () => {
+    const listed = purposes.filter(({ entity, kind }) => entity === "KSS" && kind === "BO").map(({ id }) => id);
+    const { code, stdout } = await kit("list", "--entity", "kss", "--kind", "BO", "--json");
+    const rows = JSON.parse(stdout) as { id: string; expected: string; status: string }[];
+    expect([code, rows.map(({ id }) => id)]).toEqual([0, listed]);
+    expect(rows[0]).toMatchObject({ status: "M", expected: expect.stringMatching(/^refused: [A-Z_]+ [A-Z_]+$/) });
+  });
+
+  test("explains a purpose in full, with its diagram", async () => {
+    const { code, stdout } = await kit("explain", "TP/KSS/TV/BI-03");
+    expect(code).toBe(0);
+    for (const part of [
+      "F4.13.1: verifies the token",
+      "UNAUTHENTICATED TOKEN_INVALID",
+      "positive twin",
+      "sequenceDiagram",
+    ])
+      expect(stdout).toContain(part);
+  });
+
+  test("writes a proforma, never over another, and reviews it", async () => {
+    const file = join(folder, "pics.yaml");
+    expect(await kit("pics", "init", "--entity", "dss", "-o", file)).toMatchObject({ code: 0 });
+    expect(await kit("pics", "init", "--entity", "dss", "-o", file)).toMatchObject({ code: 3 });
+    const filled = readFileSync(file, "utf8").replaceAll('"?"', "no");
+    writeFileSync(file, filled);
+    expect(await kit("pics", "review", file)).toMatchObject({ code: 0, stdout: expect.stringContaining("0 findings") });
+    writeFileSync(file, filled.replace(/(item: DD2,.*support: )yes/, "$1no"));
+    expect(await kit("pics", "review", file)).toMatchObject({ code: 1, stdout: expect.stringContaining("FAIL   DD2") });
+  });
+
+  test.each([
+    ["no such purpose", ["explain", "TP/KSS/TV/BI-99"], /no test purpose TP\/KSS\/TV\/BI-99/],
+    ["no such target", ["run", "--target", "none.yaml"], /cannot read the target file none\.yaml \(ENOENT\)/],
+    ["no such part of the reference", ["run", "--reference", "ledger"], /some of dssm,kss,dss/],
+    ["a filter that is none", ["list", "--kind", "BX"], /CA, BV, BI, BO/],
+    [
+      "expected failures of another suite",
+      ["run", "--expected-failures", "list.txt"],
+      /list\.txt:1: TP\/X is no purpose/,
+    ],
+  ])("%s is refused in one line, as a fault of configuration", async (_, args, message) => {
+    writeFileSync(join(folder, "list.txt"), "TP/X\n");
+    const { code, output, stdout } = await kit(...args);
+    expect([code, stdout]).toEqual([3, ""]);
+    expect(output).toMatch(/^x1410[^\n]+\n$/);
+    expect(output).toMatch(message);
+  });
+
+  test("never passes where nothing is selected", async () => {
+    const { code, stdout } = await kit("run", "--reference", "dss", "--id", "TP/KSS/*");
+    expect([code, stdout]).toEqual([3, expect.stringContaining("Verdict: none, undetermined")]);
+  });
+
+  test("fails on an expectation that has become stale", async () => {
+    writeFileSync(join(folder, "stale.txt"), "TP/DSS/DSM/BV-01   # mended long ago\n");
+    const args = ["--reference", "dss", "--id", "TP/DSS/DSM/BV-01", "--expected-failures", "stale.txt"];
+    const { code, stdout } = await kit("run", ...args);
+    expect([code, stdout]).toEqual([4, expect.stringContaining("expected to fail, and passed: TP/DSS/DSM/BV-01")]);
+  });
+});
