@@ -1,9 +1,11 @@
 // `x1410 consumer …`: a data consumer on the command line.
 import { existsSync } from "node:fs";
-import { toJson } from "@bufbuild/protobuf";
+import { toJson, toJsonString } from "@bufbuild/protobuf";
 import { type Timestamp, timestampDate } from "@bufbuild/protobuf/wkt";
 import { Command } from "commander";
+import { GetAccessRecordResponseSchema } from "../../gen/x1410/v1/data_sharing_access_pb.ts";
 import {
+  type AccessPermission,
   type AccessRecord,
   AccessRecordSchema,
   type PublishedInformation,
@@ -11,7 +13,7 @@ import {
 } from "../../gen/x1410/v1/data_sharing_pb.ts";
 import { progressOn } from "../user/progress.ts";
 import type { SignedPolicy } from "../user/signed-policy.ts";
-import { asUser, print, printJson, type UserOptions, untilStopped, userVerb } from "../user/user-command.ts";
+import { id as accessId, asUser, contract, print, printJson, type UserOptions, untilStopped, user, userVerb } from "../user/user-command.ts";
 import { DataConsumer } from "./consumer.ts";
 import { UnwrappingError } from "./unwrapping.ts";
 
@@ -32,7 +34,7 @@ function addFinding(consumer: Command): void {
   userVerb(consumer, "search", "find published data; without text, all of it")
     .argument("[text]", "words that category, introduction, usage or keywords contain")
     .option("--category <name>", "exactly this category")
-    .option("--provider <identity>", "of this provider")
+    .option("--provider <identity>", "of this provider, urn:x1410:user:NAME", user)
     .action((text: string | undefined, options: UserOptions & { category?: string; provider?: string }) =>
       asConsumer(options, async (own) => {
         let count = 0;
@@ -44,13 +46,13 @@ function addFinding(consumer: Command): void {
         };
         for await (const published of own.search(filter)) {
           count++;
-          printFound(published, options);
+          printFound(published, own.signed(published), options);
         }
         if (count === 0 && !options.json) print("Nothing published matches.");
       }),
     );
   userVerb(consumer, "show", "show what a contract shares and on which terms")
-    .argument("<address>", "x1410://dlt.NETWORK/contracts/ID")
+    .argument("<address>", "of the contract, x1410://dlt.NETWORK/contracts/ID", contract)
     .action((address: string, options: UserOptions) =>
       asConsumer(options, async (own) => {
         const { published, signed } = await own.lookUp(address);
@@ -64,7 +66,8 @@ function addFinding(consumer: Command): void {
       untilStopped((signal) =>
         asConsumer(options, async (own) => {
           const { category = "" } = options;
-          for await (const published of own.subscribe({ category, signal })) printFound(published, options);
+          for await (const published of own.subscribe({ category, signal }))
+            printFound(published, own.signed(published), options);
         }),
       ),
     );
@@ -78,7 +81,7 @@ interface AccessCommandOptions extends UserOptions {
 
 function addAccess(consumer: Command): void {
   userVerb(consumer, "access", "access shared data as Figure 4 has it; spends one of the accesses granted")
-    .argument("<address>", "x1410://dlt.NETWORK/contracts/ID")
+    .argument("<address>", "of the contract, x1410://dlt.NETWORK/contracts/ID", contract)
     .option("--present", "show the plaintext on standard output")
     .option("--out <file>", "export the plaintext to a new file, where the permission allows it")
     .option("--purpose <text>", "what you want the data for; the management records it")
@@ -110,7 +113,7 @@ async function accessData(address: string, options: AccessCommandOptions): Promi
         `Access ${session.accessId} is over${out === undefined ? "" : `; the plaintext is in ${out}`}.\n`,
       );
     const unsent = await own.deliverReports();
-    if (unsent > 0) process.stderr.write(`${unsent} usage reports are kept and go out with the next access.\n`);
+    if (unsent > 0) process.stderr.write(`${unsent === 1 ? "1 usage report is" : `${unsent} usage reports are`} kept, to go out with the next access.\n`);
   });
 }
 
@@ -122,13 +125,13 @@ function toStandardOutput(plaintext: Uint8Array): Promise<void> {
 
 function addRecords(consumer: Command): void {
   userVerb(consumer, "records", "list own access records, oldest first")
-    .option("--contract <address>", "only those of this contract")
+    .option("--contract <address>", "only those of this contract", contract)
     .option("--archived", "archived records too")
     .action((options: UserOptions & { contract?: string; archived?: true }) =>
       asConsumer(options, async (own) => {
-        const { contract, archived = false } = options;
+        const { contract: contractAddress, archived = false } = options;
         let count = 0;
-        for await (const record of own.records({ archived, ...(contract && { contractAddress: contract }) })) {
+        for await (const record of own.records({ archived, ...(contractAddress && { contractAddress }) })) {
           count++;
           if (options.json) printJson(toJson(AccessRecordSchema, record));
           else print(recordLine(record));
@@ -137,11 +140,12 @@ function addRecords(consumer: Command): void {
       }),
     );
   userVerb(consumer, "record", "show an access record, with its proof on the ledger checked; annotate or archive it")
-    .argument("<id>", "32 hexadecimal digits, as `records` lists them")
+    .argument("<id>", "of the access, 32 hexadecimal digits, as `records` lists them", accessId)
     .option("--note <text>", "your own note")
     .option("--archive", "put the record aside")
     .option("--no-archive", "take it back")
-    .action((id: string, options: UserOptions & { note?: string; archive?: boolean }) =>
+    .option("--evidence", "print what proves it as JSON, for `x1410 ledger check`")
+    .action((id: string, options: UserOptions & { note?: string; archive?: boolean; evidence?: true }) =>
       asConsumer(options, async (own) => {
         const { note, archive } = options;
         if (note !== undefined || archive !== undefined)
@@ -149,8 +153,9 @@ function addRecords(consumer: Command): void {
             ...(note === undefined ? {} : { note }),
             ...(archive === undefined ? {} : { archived: archive }),
           });
-        const { record, blockHeight } = await own.record(id);
-        if (options.json) printJson(toJson(AccessRecordSchema, record));
+        const { record, blockHeight, evidence } = await own.record(id);
+        if (options.evidence) print(toJsonString(GetAccessRecordResponseSchema, evidence, { prettySpaces: 2 }));
+        else if (options.json) printJson(toJson(AccessRecordSchema, record));
         else {
           print(recordLine(record));
           print(`On the ledger in block ${blockHeight}; proof and openings hold.`);
@@ -162,10 +167,14 @@ function addRecords(consumer: Command): void {
 }
 
 function asConsumer(options: UserOptions, run: (consumer: DataConsumer) => Promise<void>): Promise<void> {
-  return asUser(options, (user, state) => run(new DataConsumer({ user, state })));
+  return asUser(options, (self, state) => run(new DataConsumer({ user: self, state })));
 }
 
-function printFound(published: PublishedInformation, { json }: UserOptions): void {
+function printFound(
+  published: PublishedInformation,
+  { accessPermission }: SignedPolicy,
+  { json }: UserOptions,
+): void {
   if (json) {
     printJson(toJson(PublishedInformationSchema, published));
     return;
@@ -173,7 +182,10 @@ function printFound(published: PublishedInformation, { json }: UserOptions): voi
   const { information, contractAddress, withdrawn } = published;
   const { category = "", introduction = "" } = information?.attributes ?? {};
   const text = introduction.length > 60 ? `${introduction.slice(0, 59)}…` : introduction;
-  print(`${contractAddress}  ${withdrawn ? "withdrawn  " : ""}${category}  ${information?.providerIdentity}  ${text}`);
+  const terms = accessPermission === undefined ? "no access permission" : termsText(accessPermission);
+  print(
+    `${contractAddress}  ${withdrawn ? "withdrawn  " : ""}${category}  ${information?.providerIdentity}  ${terms}  ${text}`.trimEnd(),
+  );
 }
 
 function printPublished({ contractAddress, withdrawn, publishedAt }: PublishedInformation, signed: SignedPolicy): void {
@@ -202,6 +214,11 @@ function printPublished({ contractAddress, withdrawn, publishedAt }: PublishedIn
     ["read only", accessPermission?.readOnly ? "yes" : ""],
   ];
   for (const [name, value] of rows) if (value !== "") print(`${name.padEnd(13)}${value}`);
+}
+
+function termsText({ accessTimes, expiration, readOnly }: AccessPermission): string {
+  const accesses = accessTimes === 1 ? "1 access" : `${accessTimes} accesses`;
+  return `${accesses}${readOnly ? ", read only" : ""}, until ${timeText(expiration)}`;
 }
 
 function recordLine({ accessId, accessedAt, accessNumber, contractAddress, archived }: AccessRecord): string {

@@ -2,7 +2,7 @@
 import { create } from "@bufbuild/protobuf";
 import type { CallOptions } from "@connectrpc/connect";
 import { DataDistributionService } from "../../gen/x1410/v1/data_distribution_pb.ts";
-import { DataSharingAccessService } from "../../gen/x1410/v1/data_sharing_access_pb.ts";
+import { DataSharingAccessService, type GetAccessRecordResponse } from "../../gen/x1410/v1/data_sharing_access_pb.ts";
 import {
   type AccessRecord,
   AccessRequestSchema,
@@ -19,7 +19,7 @@ import { reasonOf, refusal } from "../communications/refusal.ts";
 import { newContext, signMessage } from "../envelope/sign.ts";
 import type { ConnectedUser } from "../user/connected-user.ts";
 import { follow } from "../user/followed-stream.ts";
-import { noProgress, type Progress } from "../user/progress.ts";
+import { inAnnexA, noProgress, type Progress } from "../user/progress.ts";
 import { defaultPatience, mayPass, type Patience, repeat } from "../user/repetition.ts";
 import type { SignedPolicy } from "../user/signed-policy.ts";
 import type { StateDirectory } from "../user/state-directory.ts";
@@ -53,6 +53,8 @@ export interface AccessOptions {
 export interface ProvenRecord {
   readonly record: AccessRecord;
   readonly blockHeight: bigint;
+  /** Record, proof and openings, for whoever is to check them as well. */
+  readonly evidence: GetAccessRecordResponse;
 }
 
 export class DataConsumer {
@@ -81,6 +83,11 @@ export class DataConsumer {
       yield* page.information.filter((published) => this.#isSigned(published));
       pageToken = page.nextPageToken;
     } while (pageToken !== "");
+  }
+
+  /** What the provider of found data has signed about it. @throws ConnectError of a signature; GrantError */
+  signed(published: PublishedInformation): SignedPolicy {
+    return checkPublished(published, this.#user);
   }
 
   /** F4.1, A2.1 by an address that others forwarded. @throws ConnectError INFORMATION_NOT_FOUND; GrantError */
@@ -117,10 +124,11 @@ export class DataConsumer {
    */
   async access(
     contractAddress: string,
-    { purpose = "", seen = noProgress }: AccessOptions = {},
+    { purpose = "", seen: progress = noProgress }: AccessOptions = {},
   ): Promise<UnwrappingSession> {
     await this.#reports.deliver();
     const { signed } = await this.lookUp(contractAddress);
+    const seen = signed.accessPermission === undefined ? inAnnexA(progress) : progress;
     seen("F4.1", `${contractAddress}, signed by ${signed.signer.identity}`);
     const journal = AccessJournal.takeOrBegin(
       this.#state.directory("accesses"),
@@ -156,9 +164,10 @@ export class DataConsumer {
   /** C9, with the proof that the ledger holds it checked. @throws ConnectError ACCESS_RECORD_NOT_FOUND; EvidenceError */
   async record(accessId: string): Promise<ProvenRecord> {
     const client = this.#user.management(DataSharingAccessService);
-    const { record, proof, openings } = await this.#call((options) => client.getAccessRecord({ accessId }, options));
+    const evidence = await this.#call((options) => client.getAccessRecord({ accessId }, options));
+    const { record, proof, openings } = evidence;
     if (record === undefined) throw refusal(ErrorReason.ACCESS_RECORD_NOT_FOUND, accessId);
-    return { record, blockHeight: checkAccessEvidence({ proof, openings }, record, this.#user) };
+    return { record, blockHeight: checkAccessEvidence({ proof, openings }, record, this.#user), evidence };
   }
 
   /** C9. What is left out stays as it is. @throws ConnectError ACCESS_RECORD_NOT_FOUND */

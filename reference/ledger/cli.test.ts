@@ -1,17 +1,21 @@
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { type JsonValue, toJson } from "@bufbuild/protobuf";
 import { Level } from "level";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type CommitmentOpening, CommitmentOpeningSchema } from "../../gen/x1410/v1/ledger_pb.ts";
 import { storedParts } from "./chain-store.ts";
 import { ledgerCommand } from "./cli.ts";
+import { commit } from "./commitment.ts";
 import { hexId, ledgerFixture, ledgerIdentities, networkId } from "./ledger.fixture.ts";
-import { signTransaction } from "./transaction.ts";
+import { signTransaction, type TransactionAction } from "./transaction.ts";
 
 const identities = ledgerIdentities();
 const folder = mkdtempSync(join(tmpdir(), "x1410-audit-cli-"));
 const data = join(folder, "data");
 const pem = (name: string): string => join(data, "pki", name, "certificate.pem");
+const made = commit("signed-policy", Buffer.from("what was signed"));
 let transactionId = "";
 
 beforeAll(async () => {
@@ -20,7 +24,10 @@ beforeAll(async () => {
   if (node === undefined) throw new RangeError("no node");
   const { engine } = await node.start();
   for (let turn = 0; turn < 4; turn++) {
-    const action = { case: "createContract", value: { contractId: hexId() } } as const;
+    const action: TransactionAction = {
+      case: "createContract",
+      value: { contractId: hexId(), commitments: [made.commitment] },
+    };
     const signed = signTransaction(network.management, networkId, action, new Date());
     await engine.submit([signed.envelope]);
     if (turn === 1) transactionId = signed.transactionId;
@@ -146,6 +153,25 @@ test("evidence for a transaction can be printed, and checked by somebody else", 
   writeFileSync(evidence, JSON.stringify(proof));
   await expect(x1410("check", evidence, "--data", data)).rejects.toThrow("inclusion");
   await expect(x1410("prove", "0".repeat(64), "--data", data)).rejects.toThrow("no transaction");
+});
+
+test("openings that come with evidence open what is on the ledger, or it is said which does not", async () => {
+  const file = join(folder, "handed-out.json");
+  const { proof } = JSON.parse(await x1410("prove", transactionId, "--data", data)) as { proof: JsonValue };
+  const handOut = (opening: CommitmentOpening) =>
+    writeFileSync(file, JSON.stringify({ proof, openings: [toJson(CommitmentOpeningSchema, opening)], record: {} }));
+  handOut(made.opening);
+  expect(await x1410("check", file, "--data", data)).toMatch(
+    /\nopens {3}signed-policy: 15 bytes, SHA-256 [0-9a-f]{64}\n$/,
+  );
+  handOut(commit("signed-policy", made.opening.value).opening);
+  await expect(x1410("check", file, "--data", data)).rejects.toThrow('the opening of "signed-policy" does not open');
+  handOut({ ...made.opening, name: "usage" });
+  await expect(x1410("check", file, "--data", data)).rejects.toThrow('the opening of "usage" does not open');
+  writeFileSync(file, JSON.stringify({ proof }));
+  expect(await x1410("check", file, "--data", data)).toContain("\nsealed  signed-policy\n");
+  writeFileSync(file, "{}");
+  await expect(x1410("check", file, "--data", data)).rejects.toThrow("no evidence: the proof is missing");
 });
 
 test("what is no ledger is said to be none", async () => {

@@ -1,11 +1,17 @@
 // `x1410 ledger`: what an auditor does offline, on the data of a stopped node or on an export, with nothing but the trust anchors.
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { create, fromJsonString, toJson, toJsonString } from "@bufbuild/protobuf";
+import { create, fromJson, type JsonValue, toJson, toJsonString } from "@bufbuild/protobuf";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { ChainVerifier } from "../../certs/chain-verifier.ts";
 import { PUBLIC_FILE, writeDurably } from "../../certs/durable-file.ts";
-import { BlockHeaderSchema, Finality } from "../../gen/x1410/v1/ledger_pb.ts";
+import {
+  BlockHeaderSchema,
+  CommitmentOpeningSchema,
+  Finality,
+  InclusionProofSchema,
+  TransactionReceiptSchema,
+} from "../../gen/x1410/v1/ledger_pb.ts";
 import { GetTransactionResponseSchema } from "../../gen/x1410/v1/ledger_service_pb.ts";
 import {
   type AuditSource,
@@ -16,7 +22,9 @@ import {
   writeExport,
 } from "./audit-source.ts";
 import { blockHash, type ChainHead, decodeEnvelope, decodeHeader, transactionIdOf } from "./block.ts";
+import { checkOpening, commitmentsOf } from "./commitment.ts";
 import { committedOf } from "./committed.ts";
+import { sha256 } from "./merkle.ts";
 import type { LedgerTrust } from "./trust-at-time.ts";
 import { type ChainVerdict, verifyChain, verifyCommitted } from "./verify.ts";
 
@@ -61,8 +69,8 @@ export function ledgerCommand(): Command {
     .argument("<id>", "the transaction, 64 hexadecimal digits", transactionId)
     .action(action(prove));
   trusting(sourced(ledger.command("check")))
-    .description("check evidence that `prove` or GetTransaction gave")
-    .argument("<file>", "GetTransactionResponse as JSON")
+    .description("check evidence, and that openings which come with it open what is on the ledger")
+    .argument("<file>", "JSON of `ledger prove`, `consumer record --evidence` or `provider policy --json`")
     .option("--network <id>", "the network that it must be of")
     .action(action(check));
   sourced(ledger.command("export"))
@@ -159,6 +167,15 @@ async function check(print: Print, file: string, options: TrustOptions & { netwo
   print(`holds: ${transaction.action.case} by ${transaction.signer}`);
   print(`block   ${header.height} of ${header.networkId}, ${new Date(Number(header.timeUnixMs)).toISOString()}`);
   print(`nodes   ${verdict.nodes.join(" ")}`);
+  const commitments = commitmentsOf(transaction.action);
+  for (const opening of evidence.openings) {
+    const commitment = commitments.find(({ name }) => name === opening.name);
+    if (commitment === undefined || !checkOpening(commitment, opening))
+      throw new AuditSourceError(`the opening of "${opening.name}" does not open what is on the ledger`);
+    print(`opens   ${opening.name}: ${opening.value.length} bytes, SHA-256 ${hex(sha256(opening.value))}`);
+  }
+  const sealed = commitments.filter(({ name }) => evidence.openings.every((opening) => opening.name !== name));
+  if (sealed.length > 0) print(`sealed  ${sealed.map(({ name }) => name).join(" ")}`);
 }
 
 async function exportChain(print: Print, file: string, options: SourceOptions): Promise<void> {
@@ -168,10 +185,15 @@ async function exportChain(print: Print, file: string, options: SourceOptions): 
   });
 }
 
+/** Every message that hands out evidence has a proof; some have a receipt, some openings. What else is in them is not looked at. */
 function parseEvidence(json: string) {
-  const { receipt, proof } = fromJsonString(GetTransactionResponseSchema, json);
-  if (receipt === undefined || proof === undefined) throw new SyntaxError("receipt or proof is missing");
-  return { transactionId: receipt.transactionId, envelope: proof.transaction, receipt, proof };
+  const message = JSON.parse(json) as { proof?: JsonValue; receipt?: JsonValue; openings?: JsonValue[] };
+  if (message.proof === undefined) throw new SyntaxError("the proof is missing");
+  const proof = fromJson(InclusionProofSchema, message.proof);
+  const receipt = message.receipt === undefined ? undefined : fromJson(TransactionReceiptSchema, message.receipt);
+  const openings = (message.openings ?? []).map((opening) => fromJson(CommitmentOpeningSchema, opening));
+  const transactionId = receipt?.transactionId ?? transactionIdOf(decodeEnvelope(proof.transaction).payload);
+  return { transactionId, envelope: proof.transaction, proof, openings, ...(receipt && { receipt }) };
 }
 
 async function withSource(options: SourceOptions, use: (source: AuditSource) => Promise<void>): Promise<void> {

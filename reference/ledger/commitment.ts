@@ -6,6 +6,7 @@ import {
   type CommitmentOpening,
   CommitmentOpeningSchema,
   CommitmentSchema,
+  type Transaction,
 } from "../../gen/x1410/v1/ledger_pb.ts";
 import { sha256 } from "./merkle.ts";
 
@@ -17,6 +18,11 @@ export function commit(name: string, value: Uint8Array): { commitment: Commitmen
   const salt = new Uint8Array(randomBytes(SALT_BYTES));
   const opening = create(CommitmentOpeningSchema, { name, salt, value });
   return { commitment: create(CommitmentSchema, { name, digest: digestOf(opening) }), opening };
+}
+
+/** What the action of a transaction commits to; a change of proposer commits to nothing. */
+export function commitmentsOf({ value }: Transaction["action"]): readonly Commitment[] {
+  return value !== undefined && "commitments" in value ? value.commitments : [];
 }
 
 /** Whether the opening opens the commitment: same name, digest over salt and value. */

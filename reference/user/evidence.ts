@@ -13,7 +13,7 @@ import {
 } from "../../gen/x1410/v1/ledger_pb.ts";
 import { verifyEnvelope } from "../envelope/verify.ts";
 import { decodeHeader } from "../ledger/block.ts";
-import { checkOpening } from "../ledger/commitment.ts";
+import { checkOpening, commitmentsOf } from "../ledger/commitment.ts";
 import { verifyInclusion } from "../ledger/merkle.ts";
 import { type LedgerTrust, TrustAtTime } from "../ledger/trust-at-time.ts";
 
@@ -70,10 +70,6 @@ function opened(opening: CommitmentOpening, commitments: readonly Commitment[]):
   if (commitment === undefined || !checkOpening(commitment, opening))
     throw new EvidenceError(`the opening of "${opening.name}" does not open what is on the ledger`);
   return opening.value;
-}
-
-function commitmentsOf({ value }: Transaction["action"]): readonly Commitment[] {
-  return value !== undefined && "commitments" in value ? value.commitments : [];
 }
 
 function held<T>(what: string, check: () => T): T {
