@@ -8,6 +8,7 @@ import { dataStorageOrderPurposes } from "./purposes/dss-data-storage-order.ts";
 import { dataSharingAccessPurposes } from "./purposes/dssm-data-sharing-access.ts";
 import { signedRequestsPurposes } from "./purposes/dssm-signed-requests.ts";
 import { userAccountPurposes } from "./purposes/dssm-user-account.ts";
+import { communicationsPurposes } from "./purposes/handshakes.ts";
 import { keyStoragePurposes } from "./purposes/kss-key-storage.ts";
 import { invalidKeyStoragePurposes } from "./purposes/kss-key-storage-invalid.ts";
 import { keyStorageOrderPurposes } from "./purposes/kss-key-storage-order.ts";
@@ -24,6 +25,7 @@ export const profile = "x1410.v1";
 
 /** One list for each component, in the order of the catalogue; the procedures, which need them all and take longest, last. */
 export const purposes: readonly Purpose[] = [
+  communicationsPurposes,
   userAccountPurposes,
   signedRequestsPurposes,
   dataSharingAccessPurposes,
