@@ -95,9 +95,16 @@ export function recorded(transport: Transport, { log, from, to, signal, timeoutM
     async stream(method, own, timeout, header, input) {
       const call = log.begin(from, to, `${method.parent.name}/${method.name}`);
       const watched = each(input, (message) => sent(call, method.input, message));
+      const left = new AbortController();
       try {
-        const answer = await transport.stream(method, ended(own), timeout, header, watched);
-        const message = finished(answer.message, log, call, (one) => received(call, method.output, one));
+        const either = AbortSignal.any([ended(own), left.signal]);
+        const answer = await transport.stream(method, either, timeout, header, watched);
+        const tell = (one: Message) => received(call, method.output, one);
+        const message = finished(answer.message, tell, (cause) => {
+          // Leaving the loop over a stream does not end the call.
+          left.abort();
+          log.end(call, cause);
+        });
         const { service, header: headers, trailer } = answer;
         return { stream: true, service, method, header: headers, trailer, message } as StreamResponse<
           typeof method.input,
@@ -132,9 +139,8 @@ async function* each<T>(messages: AsyncIterable<T>, tell: (message: T) => void):
 
 async function* finished<T>(
   messages: AsyncIterable<T>,
-  log: MessageLog,
-  call: LoggedCall,
   tell: (message: T) => void,
+  end: (cause: unknown) => void,
 ): AsyncGenerator<T> {
   let cause: unknown = new ConnectError("left by the kit", Code.Canceled);
   try {
@@ -147,6 +153,6 @@ async function* finished<T>(
     cause = error;
     throw error;
   } finally {
-    log.end(call, cause);
+    end(cause);
   }
 }

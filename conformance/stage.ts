@@ -66,10 +66,15 @@ export class Stage {
   channels(credential: Credential): Channels {
     let channels = this.#channels.get(credential.certificateChainPem);
     if (channels === undefined) {
-      channels = new Channels(this.target, credential, this.options.client);
+      channels = this.newChannels(credential);
       this.#channels.set(credential.certificateChainPem, channels);
     }
     return channels;
+  }
+
+  /** Connections of their own, for whoever closes them. */
+  newChannels(credential: Credential): Channels {
+    return new Channels(this.target, credential, this.options.client);
   }
 
   /** Subscriber records in CSV, the same for the same seed. */

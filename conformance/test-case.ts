@@ -5,7 +5,7 @@ import { type Client, Code, ConnectError, createClient } from "@connectrpc/conne
 import type { ErrorReason } from "../gen/x1410/v1/error_pb.ts";
 import type { Rights, VerifiedAttributes } from "../gen/x1410/v1/identity_pb.ts";
 import type { Trust } from "../reference/envelope/verify.ts";
-import type { Connections } from "./channels.ts";
+import type { Channels, Connections } from "./channels.ts";
 import { identityIn } from "./credential.ts";
 import type { Harness } from "./harness/harness.ts";
 import type { HarnessAuthority } from "./harness/harness-authority.ts";
@@ -44,7 +44,13 @@ export class TestCase {
   readonly #credentials = new Map<User, Credential>();
   readonly #cleanUps: (() => Promise<unknown>)[] = [];
   readonly #onStep: (step: StepResult) => void;
+  readonly #channels = new Map<string, Channels>();
+  /** Users with an account and a session of this purpose alone. */
+  readonly #fresh = new Set<User>();
+  readonly #over = new AbortController();
   #signal: AbortSignal;
+  /** Ends the calls of the parties. */
+  #calls: AbortSignal;
   #twinPassed = false;
   #drawn = 0;
 
@@ -53,6 +59,7 @@ export class TestCase {
     this.target = stage.target;
     this.#stage = stage;
     this.#signal = signal;
+    this.#calls = AbortSignal.any([signal, this.#over.signal]);
     this.#onStep = onStep;
   }
 
@@ -84,22 +91,38 @@ export class TestCase {
     return this.#user(party, User);
   }
 
-  /** Whoever holds this certificate. Closed with the purpose. */
+  /** Whoever holds this certificate, on connections of this purpose alone. */
   holding<U extends User = User>(credential: Credential, role?: UserClass<U>): U {
-    return this.#play((role ?? User) as UserClass<U>, credential);
+    return this.#play((role ?? User) as UserClass<U>, credential, this.#ownChannels(credential));
   }
 
-  /** Connections of any certificate, such as names nobody or signs nothing. */
+  /** A party on connections of this purpose alone: whoever stalls, floods or leaves a stream unread must not hold up other purposes. */
+  apart<U extends User = User>(party: PartyName, role?: UserClass<U>): U {
+    return this.holding(this.#stage.credential(party), role);
+  }
+
+  /** Connections of any certificate, such as names nobody or signs nothing, of this purpose alone. */
   connections(credential: Credential): Connections {
-    const channels = this.#stage.channels(credential);
+    return this.#connections(credential, this.#ownChannels(credential));
+  }
+
+  #ownChannels(credential: Credential): Channels {
+    const known = this.#channels.get(credential.certificateChainPem);
+    if (known !== undefined) return known;
+    const channels = this.#stage.newChannels(credential);
+    this.#channels.set(credential.certificateChainPem, channels);
+    return channels;
+  }
+
+  #connections(credential: Credential, channels: Channels): Connections {
     const from = identityIn(credential) ?? "a certificate that names nobody";
     const timeoutMs = this.ixit.callTimeoutSeconds * 1000;
     return {
       client: <S extends DescService>(service: S, to: EntityRole): Client<S> => {
-        const recording = { log: this.log, from, to, signal: () => this.#signal, timeoutMs };
+        const recording = { log: this.log, from, to, signal: () => this.#calls, timeoutMs };
         return createClient(service, recorded(channels.transport(to), recording));
       },
-      // The stage closes what all purposes share.
+      // The stage closes what all purposes share, the end of the purpose what is its own.
       close: () => {},
     };
   }
@@ -108,7 +131,8 @@ export class TestCase {
   async inSession<U extends User>(user: U): Promise<U> {
     const credential = this.#credentials.get(user);
     if (credential === undefined) throw new Error("this user is not of this purpose");
-    await this.#stage.logIn(user, credential);
+    if (this.#fresh.has(user)) await user.logIn();
+    else await this.#stage.logIn(user, credential);
     return user;
   }
 
@@ -116,6 +140,7 @@ export class TestCase {
   async freshUser<U extends User>(role: UserClass<U>, { rights, attributes }: Account = {}): Promise<U> {
     const credential = this.authority.issue("user", this.freshName("user"));
     const user = this.holding(credential, role);
+    this.#fresh.add(user);
     const deleteAccount = await this.#stage.createAccount({
       identity: user.identity,
       displayName: "Conformance kit",
@@ -246,12 +271,16 @@ export class TestCase {
   /** Answers what could not be taken away. For the runner. */
   async finish(): Promise<string[]> {
     const leftBehind: string[] = [];
+    // A stream that nobody reads any more would take its share of the connection from others.
+    this.#over.abort(new ConnectError("the purpose is over", Code.Canceled));
     this.#signal = AbortSignal.timeout(CLEAN_UP_MS);
+    this.#calls = this.#signal;
     for (const action of this.#cleanUps.splice(0).reverse())
       await withinSignal(action(), this.#signal).catch((cause: unknown) => {
         const error = ConnectError.from(cause);
         if (error.code !== Code.NotFound) leftBehind.push(error.message);
       });
+    for (const channels of this.#channels.values()) channels.close();
     return leftBehind;
   }
 
@@ -265,13 +294,14 @@ export class TestCase {
     const name = `${party} ${role.name}`;
     const known = this.#users.get(name);
     if (known !== undefined) return known as U;
-    const user = this.#play(role, this.#stage.credential(party));
+    const credential = this.#stage.credential(party);
+    const user = this.#play(role, credential, this.#stage.channels(credential));
     this.#users.set(name, user);
     return user;
   }
 
-  #play<U extends User>(role: UserClass<U>, credential: Credential): U {
-    const user = new role(this.target, credential, this.connections(credential), this.trust);
+  #play<U extends User>(role: UserClass<U>, credential: Credential, channels: Channels): U {
+    const user = new role(this.target, credential, this.#connections(credential, channels), this.trust);
     this.#credentials.set(user, credential);
     return user;
   }
