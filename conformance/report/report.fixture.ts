@@ -66,11 +66,15 @@ function result(index: number, verdict: Verdict): ReportedPurpose {
   };
 }
 
-/** All verdicts; the last purposes of the suite are not applicable, out of reach and filtered out. */
+/** All verdicts; the first purposes of single entities are not applicable, out of reach and filtered out. */
 export function sampleReport(changes: Partial<Report> = {}): Report {
-  const performed = purposes.slice(0, -3);
-  const [notApplicable, outOfReach, filteredOut] = purposes.slice(-3).map(({ id }) => id);
-  const results = performed.map((_, index) => result(index, cycle[index % cycle.length] ?? "PASS"));
+  const [notApplicable, outOfReach, filteredOut] = purposes
+    .filter(({ entity }) => entity !== "ALL")
+    .map(({ id }) => id);
+  const omitted: readonly (string | undefined)[] = [notApplicable, outOfReach, filteredOut];
+  const results = purposes
+    .map((_, index) => result(index, cycle[index % cycle.length] ?? "PASS"))
+    .filter(({ id }) => !omitted.includes(id));
   return {
     format: reportFormat,
     kit: { version: "0.1.0" },
