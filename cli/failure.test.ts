@@ -2,6 +2,7 @@ import { ConnectError } from "@connectrpc/connect";
 import { expect, test } from "vitest";
 import { ErrorReason } from "../gen/x1410/v1/error_pb.ts";
 import { refusal } from "../reference/communications/refusal.ts";
+import { ListenError } from "../reference/communications/tls-listener.ts";
 import { failureLine } from "./failure.ts";
 
 test("a refusal says its reason and how to recover", () => {
@@ -18,6 +19,11 @@ test("whatever was thrown becomes one line", () => {
   expect(failureLine(new Error("first\n  second"))).toBe("first second");
   expect(failureLine(new TypeError())).toBe("TypeError");
   expect(failureLine("text")).toBe("text");
+});
+
+test("an error that says it all is not followed by its cause", () => {
+  const error = new ListenError("the port is taken: choose another", { cause: new Error("listen EADDRINUSE") });
+  expect(failureLine(error)).toBe("the port is taken: choose another");
 });
 
 test("the telling cause is told", () => {

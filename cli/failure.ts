@@ -13,9 +13,10 @@ export function failureLine(error: unknown): string {
   if (error instanceof AggregateError && error.message === "") return error.errors.map(failureLine).join("; ");
   if (!(error instanceof Error)) return oneLine(String(error));
   const text = error.message === "" ? error.name : error.message;
-  // Node.js wraps the telling error as cause behind a general one.
-  const cause = error.cause instanceof Error && !text.includes(error.cause.message) ? `: ${error.cause.message}` : "";
-  return oneLine(`${text}${cause}`);
+  // Node.js wraps the telling error as cause behind a general one; an error of our own tells all there is to tell.
+  const general = error.name === "Error" || error.name === "TypeError";
+  const cause = general && error.cause instanceof Error ? error.cause.message : "";
+  return oneLine(cause === "" || text.includes(cause) ? text : `${text}: ${cause}`);
 }
 
 export function oneLine(text: string): string {

@@ -17,7 +17,7 @@ export function checkTarget(path: string, settings: TargetSettings, now = new Da
   if (provider !== undefined && consumer !== undefined && identityIn(provider) === identityIn(consumer))
     throw new TargetError(`${path}: credentials.provider and credentials.consumer are the same user; give two users`);
   if (trustAnchorsPem === "") return;
-  const anchors = fromPem("CERTIFICATE", trustAnchorsPem).map((der) => new X509Certificate(der));
+  const anchors = anchorsIn(path, trustAnchorsPem);
   if (anchors.some((anchor) => anchor.subject !== anchor.issuer))
     throw new TargetError(`${path}: trust.anchors has a certificate that is not self-signed; give the root alone`);
   if (revocationListsPem === "")
@@ -25,6 +25,14 @@ export function checkTarget(path: string, settings: TargetSettings, now = new Da
       `${path}: trust.revocationLists is missing; give the current list of each authority, one after the other`,
     );
   for (const [who, credential] of given) checkChain(path, who, credential, settings, now);
+}
+
+function anchorsIn(path: string, trustAnchorsPem: string): X509Certificate[] {
+  try {
+    return fromPem("CERTIFICATE", trustAnchorsPem).map((der) => new X509Certificate(der));
+  } catch {
+    throw new TargetError(`${path}: trust.anchors does not parse: the root certificate in PEM is needed`);
+  }
 }
 
 function checkPort(path: string, place: string, endpoint: string): void {
@@ -74,6 +82,8 @@ function verifierOf(path: string, credential: Credential, settings: TargetSettin
       now: () => now,
     });
   } catch {
-    throw new TargetError(`${path}: trust.anchors or trust.revocationLists does not parse; PEM files are needed`);
+    throw new TargetError(
+      `${path}: trust.revocationLists does not parse: the current list of each authority in PEM is needed`,
+    );
   }
 }

@@ -58,7 +58,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const registrations: readonly Registration[] = [
     ...options.registrations,
     ...(options.health === false ? [] : [healthService.registration]),
-    ...(options.reflection === false ? [] : reflection(services)),
+    ...(options.reflection === false ? [] : reflection([...services, healthService.registration.service])),
   ];
   const grpc = hostOnGrpc({
     registrations,

@@ -6,8 +6,30 @@ import { fileURLToPath } from "node:url";
 
 /** What `x1410 up --json` prints when it is ready, as far as it is used here. */
 export interface Ready {
-  readonly entities: Readonly<Record<string, { readonly identity: string; readonly endpoint: string }>>;
-  readonly users: Readonly<Record<"provider" | "consumer", { readonly profile: string }>>;
+  readonly entities: Readonly<Record<string, ReadyEntity>>;
+  readonly users: Readonly<
+    Record<
+      "provider" | "consumer",
+      { readonly profile: string; readonly certificate: string; readonly privateKey: string }
+    >
+  >;
+  readonly trustAnchor: string;
+  readonly targetFile: string;
+}
+
+export interface ReadyEntity {
+  readonly identity: string;
+  readonly endpoint: string;
+  readonly exposureEndpoint?: string;
+  readonly enrolmentEndpoint?: string;
+}
+
+/** How the command has ended. */
+export interface Ended {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  /** What it said on standard error. */
+  readonly errors: string;
 }
 
 const command = fileURLToPath(new URL("../../bin/x1410.js", import.meta.url));
@@ -15,12 +37,16 @@ const command = fileURLToPath(new URL("../../bin/x1410.js", import.meta.url));
 export class StackProcess {
   readonly ready: Ready;
   readonly #child: ChildProcess;
-  readonly #ended: Promise<unknown>;
+  readonly ended: Promise<Ended>;
 
-  private constructor(child: ChildProcess, ended: Promise<unknown>, ready: Ready) {
+  private constructor(child: ChildProcess, ended: Promise<Ended>, ready: Ready) {
     this.#child = child;
-    this.#ended = ended;
+    this.ended = ended;
     this.ready = ready;
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0;
   }
 
   /** Starts the stack and waits until it serves. @throws Error with what it printed where it does not start */
@@ -31,7 +57,7 @@ export class StackProcess {
     child.stderr.on("data", (text) => {
       errors += text;
     });
-    const ended = once(child, "close");
+    const ended = once(child, "close").then(([code, signal]): Ended => ({ code, signal, errors }));
     const failed = ended.then(() => Promise.reject(new Error(`the stack has ended: ${errors}`)));
     const line = once(createInterface({ input: child.stdout }), "line").then(([text]) => String(text));
     const ready = JSON.parse(await Promise.race([line, failed])) as Ready;
@@ -40,13 +66,16 @@ export class StackProcess {
   }
 
   /** At once, as when the power goes. */
-  async kill(): Promise<void> {
-    this.#child.kill("SIGKILL");
-    await this.#ended;
+  kill(): Promise<Ended> {
+    return this.#end("SIGKILL");
   }
 
-  async stop(): Promise<void> {
-    this.#child.kill("SIGTERM");
-    await this.#ended;
+  stop(signal: NodeJS.Signals = "SIGTERM"): Promise<Ended> {
+    return this.#end(signal);
+  }
+
+  #end(signal: NodeJS.Signals): Promise<Ended> {
+    this.#child.kill(signal);
+    return this.ended;
   }
 }

@@ -239,7 +239,7 @@ test(`${rounds} time(s) killed under load, the stack keeps what it has told and 
     await Promise.all([
       load(running.ready, told, () => {
         count += 1;
-        if (count === answers) setTimeout(() => running.kill().then(killed.resolve, killed.reject), delayMs);
+        if (count === answers) setTimeout(() => running.kill().then(() => killed.resolve(), killed.reject), delayMs);
       }),
       killed.promise,
     ]);

@@ -1,0 +1,220 @@
+// The whole stack as a newcomer starts it: what answers on its ports, what its command refuses, how it ends.
+import { readFileSync, writeFileSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fromJson } from "@bufbuild/protobuf";
+import { type Client, credentials, loadPackageDefinition, type ServiceClientConstructor } from "@grpc/grpc-js";
+import { loadSync } from "@grpc/proto-loader";
+import { protoPath as healthProto } from "grpc-health-check";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { ErrorDetailSchema, ErrorReason } from "../gen/x1410/v1/error_pb.ts";
+import { type Ready, StackProcess } from "../reference/stack/crash.fixture.ts";
+import { ROOT, run } from "../tools/toolchain.ts";
+
+let folder: string;
+let data: string;
+let stack: StackProcess;
+let ready: Ready;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "x1410-up-"));
+  data = join(folder, "data");
+  stack = await StackProcess.start(data);
+  ready = stack.ready;
+});
+afterAll(async () => {
+  await stack.stop();
+  await rm(folder, { recursive: true });
+});
+
+const x1410 = (...args: string[]) => run(process.execPath, [join(ROOT, "bin/x1410.js"), ...args], { cwd: folder });
+
+function entity(name: string) {
+  const found = ready.entities[name];
+  if (found === undefined) throw new Error(`no ${name}`);
+  return found;
+}
+
+describe("standard services", () => {
+  /** A client of one of gRPC's own services, by nothing but grpc-js and the service's file. */
+  function client(file: string, service: string, endpoint: string): Client {
+    const { certificate, privateKey } = ready.users.provider;
+    const [ca, key, chain] = [ready.trustAnchor, privateKey, certificate].map((path) => readFileSync(path));
+    const anonymous = Object.values(ready.entities).some(({ enrolmentEndpoint }) => enrolmentEndpoint === endpoint);
+    const tls = anonymous ? credentials.createSsl(ca) : credentials.createSsl(ca, key, chain);
+    const definition = loadPackageDefinition(loadSync(file, { enums: String }));
+    const made = service.split(".").reduce<object>((at, name) => Reflect.get(at, name), definition);
+    return new (made as ServiceClientConstructor)(endpoint, tls);
+  }
+
+  const endpoints = () =>
+    Object.entries(ready.entities).flatMap(([name, { endpoint, enrolmentEndpoint }]) => [
+      [name, endpoint],
+      ...(enrolmentEndpoint === undefined ? [] : [[`${name} enrolment`, enrolmentEndpoint]]),
+    ]) as [string, string][];
+
+  test("health answers on every server", async () => {
+    const told = await Promise.all(
+      endpoints().map(async ([name, endpoint]) => {
+        const health = client(healthProto, "grpc.health.v1.Health", endpoint);
+        const status = await new Promise((resolve, reject) => {
+          Reflect.get(health, "check").call(health, { service: "" }, (error: unknown, answer: { status: string }) =>
+            error === null ? resolve(answer.status) : reject(error),
+          );
+        });
+        health.close();
+        return [name, status];
+      }),
+    );
+    expect(Object.fromEntries(told)).toEqual({
+      ca: "SERVING",
+      "ca enrolment": "SERVING",
+      "ledger-1": "SERVING",
+      kss: "SERVING",
+      dss: "SERVING",
+      dssm: "SERVING",
+    });
+  });
+
+  test("reflection lists the services of every server", async () => {
+    const file = join(ROOT, "node_modules/@grpc/reflection/build/proto/grpc/reflection/v1/reflection.proto");
+    const told = await Promise.all(
+      endpoints().map(async ([name, endpoint]) => {
+        const reflection = client(file, "grpc.reflection.v1.ServerReflection", endpoint);
+        const stream = Reflect.get(reflection, "serverReflectionInfo").call(reflection);
+        const services = await new Promise<{ name: string }[]>((resolve, reject) => {
+          stream.on("data", (answer: { listServicesResponse: { service: { name: string }[] } }) =>
+            resolve(answer.listServicesResponse.service),
+          );
+          stream.on("error", reject);
+          stream.write({ listServices: "" });
+        });
+        stream.end();
+        reflection.close();
+        return [name, services.map((service) => service.name.replace("x1410.v1.", ""))] as const;
+      }),
+    );
+    const services = Object.fromEntries(told);
+    expect(services["kss"]).toEqual(expect.arrayContaining(["KeyStorageService", "TokenVerificationService"]));
+    expect(services["dss"]).toEqual(expect.arrayContaining(["DataStorageService", "DataDistributionService"]));
+    expect(services["dssm"]).toEqual(expect.arrayContaining(["DataSharingPolicyService", "TokenService"]));
+    expect(services["ledger-1"]).toEqual(expect.arrayContaining(["LedgerService", "SmartContractService"]));
+    for (const name of ["ca", "ca enrolment"]) expect(services[name]).toContain("CertificationAuthorityService");
+    for (const list of Object.values(services)) expect(list).toContain("grpc.health.v1.Health");
+  });
+});
+
+describe("the exposure APIs answer curl", () => {
+  /** As docs/exposure.md writes it. */
+  async function curl(name: string, method: string, body: object): Promise<Record<string, unknown>> {
+    const tls = ["--cacert", "ca.pem", "--cert", "chain.pem", "--key", "key.pem"];
+    const uri = `https://${entity(name).exposureEndpoint}/x1410.v1.${method}`;
+    const { stdout, output } = await run("curl", ["-sS", ...tls, "--json", JSON.stringify(body), uri], {
+      cwd: dirname(ready.users.provider.certificate),
+    });
+    if (stdout === "") throw new Error(output);
+    return JSON.parse(stdout);
+  }
+
+  test("with JSON", async () => {
+    const { parameters } = await curl("dssm", "SystemManagementService/GetNetworkParameters", {});
+    expect(parameters).toMatchObject({
+      networkId: "local",
+      entities: expect.arrayContaining([expect.objectContaining({ identity: "urn:x1410:entity:kss:local" })]),
+    });
+  });
+
+  const unknown = "0123456789abcdef0123456789abcdef";
+  test.each([
+    ["dssm", "DataSharingPolicyService/ListPolicies", {}, "unauthenticated", ErrorReason.SESSION_REQUIRED],
+    ["kss", "KeyStorageService/GetKeyStatus", { keyId: unknown }, "not_found", ErrorReason.KEY_NOT_FOUND],
+    ["dss", "DataStorageService/GetPackageStatus", { packageId: unknown }, "not_found", ErrorReason.PACKAGE_NOT_FOUND],
+    ["kss", "KeyStorageService/GetKeyStatus", { keyId: "../x" }, "invalid_argument", ErrorReason.REQUEST_INVALID],
+  ])("with code and reason of an error: %s %s %j", async (name, method, body, code, reason) => {
+    const answer = await curl(name, method, body);
+    const [detail] = answer["details"] as { type: string; debug: never }[];
+    expect(answer["code"]).toBe(code);
+    expect(detail?.type).toBe("x1410.v1.ErrorDetail");
+    expect(fromJson(ErrorDetailSchema, detail?.debug ?? {}).reason).toBe(reason);
+  });
+});
+
+describe("refused in one line", () => {
+  const line = (text: string) => new RegExp(`^x1410: [^\\n]*${text}[^\\n]*\\n$`);
+
+  test("a data directory in use", async () => {
+    const { code, output } = await x1410("up", "--base-port", "0", "--data", data);
+    expect(code).toBe(1);
+    expect(output).toMatch(line(`is in use by process ${stack.pid}; stop it, or name another with --data`));
+  });
+
+  test("a busy port, and nothing stays locked", async () => {
+    const port = Number(entity("dssm").endpoint.split(":")[1]);
+    const other = join(folder, "busy");
+    for (let round = 0; round < 2; round++) {
+      const { code, output } = await x1410("up", "--base-port", `${port}`, "--data", other);
+      expect(code).toBe(1);
+      expect(output).toMatch(
+        line(`127.0.0.1:${port} is in use by another process: choose other ports with --base-port`),
+      );
+    }
+  });
+
+  test("a data directory that is a file, or somebody else's", async () => {
+    writeFileSync(join(folder, "file"), "");
+    expect((await x1410("up", "--data", "file")).output).toMatch(line("is a file, not a directory; name another"));
+    expect((await x1410("up", "--data", "file/below")).output).toMatch(line("ENOTDIR.*name another with --data"));
+    const { code, output } = await x1410("up", "--data", ".");
+    expect(code).toBe(1);
+    expect(output).toMatch(
+      line("is no data directory \\(it holds [^ ]+ but no format.json\\); name an empty or a new one"),
+    );
+  });
+
+  test("options that are none", async () => {
+    const wrong = [["--nope"], ["--base-port", "70000"], ["--introspection", "some"]];
+    for (const { code, output } of await Promise.all(wrong.map((args) => x1410("up", ...args)))) {
+      expect([code, output]).toEqual([1, expect.stringMatching(/^x1410: [^\n]+\n$/)]);
+    }
+  });
+
+  test("a target that cannot be used, with exit code 3", async () => {
+    const here = dirname(ready.targetFile);
+    const text = readFileSync(ready.targetFile, "utf8");
+    writeFileSync(join(here, "garbled.pem"), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    const targets: [string, string][] = [
+      [text.replace("user-provider/chain", "user-consumer/chain"), "credentials.provider.privateKey is not that of"],
+      [text.replace(/anchors: .*/, "anchors: garbled.pem"), "trust.anchors does not parse"],
+      ["entities: [", "is not YAML"],
+    ];
+    const ended = targets.map(([text], index) => {
+      const path = join(here, `target-${index}.yaml`);
+      writeFileSync(path, text);
+      return x1410("conformance", "run", "--target", path);
+    });
+    for (const [index, { code, output }] of (await Promise.all(ended)).entries()) {
+      expect(code).toBe(3);
+      expect(output).toMatch(line(targets[index]?.[1] ?? ""));
+    }
+  });
+
+  test("a missing target, with exit code 3; a stack trace comes only where asked for", async () => {
+    const [plain, traced, option] = await Promise.all([
+      x1410("conformance", "run", "--target", "none"),
+      x1410("--debug", "conformance", "run", "--target", "none"),
+      x1410("conformance", "run", "--nope"),
+    ]);
+    expect([plain.code, traced.code, option.code]).toEqual([3, 3, 3]);
+    expect(plain.output).toMatch(line("cannot read the target file none \\(ENOENT\\)"));
+    expect(traced.output).toMatch(/\n +at .*\n/);
+  });
+});
+
+test("it starts again on the same data after kill -9, and Ctrl-C ends it", async () => {
+  const other = join(folder, "other");
+  const first = await StackProcess.start(other);
+  expect(await first.kill()).toMatchObject({ signal: "SIGKILL" });
+  const again = await StackProcess.start(other);
+  expect(again.ready.entities["dssm"]?.identity).toBe("urn:x1410:entity:dssm:local");
+  expect(await again.stop("SIGINT")).toEqual({ code: 0, signal: null, errors: "" });
+});
