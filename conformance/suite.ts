@@ -6,8 +6,10 @@ import { dataStorageCallerPurposes } from "./purposes/dss-data-storage-callers.t
 import { invalidDataStoragePurposes } from "./purposes/dss-data-storage-invalid.ts";
 import { dataStorageOrderPurposes } from "./purposes/dss-data-storage-order.ts";
 import { dataSharingAccessPurposes } from "./purposes/dssm-data-sharing-access.ts";
+import { sessionPurposes } from "./purposes/dssm-sessions.ts";
 import { signedRequestsPurposes } from "./purposes/dssm-signed-requests.ts";
 import { userAccountPurposes } from "./purposes/dssm-user-account.ts";
+import { userAuthenticationPurposes } from "./purposes/dssm-user-authentication.ts";
 import { communicationsPurposes } from "./purposes/handshakes.ts";
 import { keyStoragePurposes } from "./purposes/kss-key-storage.ts";
 import { invalidKeyStoragePurposes } from "./purposes/kss-key-storage-invalid.ts";
@@ -27,6 +29,8 @@ export const profile = "x1410.v1";
 export const purposes: readonly Purpose[] = [
   communicationsPurposes,
   userAccountPurposes,
+  userAuthenticationPurposes,
+  sessionPurposes,
   signedRequestsPurposes,
   dataSharingAccessPurposes,
   keyStoragePurposes,

@@ -34,7 +34,7 @@ export function policies(user: DataProvider) {
 
 /** Registers key and package, and puts a submission together. All of it is taken away afterwards. */
 export async function draft(t: TestCase, terms: Terms = oneAccess, provider = t.provider): Promise<Draft> {
-  await t.inSession(provider);
+  if (provider.session === "") await t.inSession(provider);
   const [key, stored] = await Promise.all([provider.registerKey(silent), provider.registerPackage(silent)]);
   t.cleanUp(() => provider.client(KeyStorageService, "kss").deleteKey({ keyId: key.id }));
   t.cleanUp(() => provider.client(DataStorageService, "dss").deletePackage({ packageId: stored.id }));

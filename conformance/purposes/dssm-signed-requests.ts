@@ -14,7 +14,6 @@ import {
 import { DataSharingPolicyService, type PolicyRecord } from "../../gen/x1410/v1/data_sharing_policy_pb.ts";
 import type { SignedEnvelope } from "../../gen/x1410/v1/envelope_pb.ts";
 import { newContext } from "../../reference/envelope/sign.ts";
-import type { DataConsumer } from "../roles/data-consumer.ts";
 import type { User } from "../roles/user.ts";
 import type { TestCase } from "../test-case.ts";
 import { anotherSubmission, draft, policyOf, published, submit, updateOf, withdrawalOf } from "./dssm-policy-draft.ts";
@@ -31,7 +30,7 @@ function policyEssence(answer: unknown): string {
 }
 
 /** A report that may be made any number of times. */
-export function refusedUse(consumer: DataConsumer, accessId: string, remark = "export refused") {
+export function refusedUse(consumer: User, accessId: string, remark = "export refused") {
   return create(UsageReportSchema, {
     context: newContext(consumer.signer, consumer.management, new Date()),
     accessId,
