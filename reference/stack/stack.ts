@@ -22,7 +22,7 @@ import { createPreSharedKeyFile } from "../communications/pre-shared-key-file.ts
 import { reasonOf } from "../communications/refusal.ts";
 import { reachableAddress } from "../communications/server.ts";
 import { repeat } from "../store/recurring-task.ts";
-import type { ProfileFile } from "../user/profile.ts";
+import { type ProfileFile, profileText } from "../user/profile.ts";
 import { DataDirectory, DataDirectoryError } from "./data-directory.ts";
 import { type Endpoints, preSharedKeyPath } from "./doors.ts";
 import { NetworkDirectory } from "./network.ts";
@@ -70,7 +70,7 @@ export interface RunningStack {
   readonly users: Readonly<
     Record<UserName, { readonly identity: string; readonly files: IdentityFiles; readonly profile: string }>
   >;
-  readonly operator: { readonly identity: string; readonly files: IdentityFiles };
+  readonly operator: { readonly identity: string; readonly files: IdentityFiles; readonly profile: string };
   /** A target file for the conformance kit that names this stack. */
   readonly targetFile: string;
   readonly trustAnchor: string;
@@ -89,14 +89,22 @@ export type UserName = (typeof userNames)[number];
 
 export async function startStack(options: StackOptions, launch: Launcher): Promise<RunningStack> {
   const directory = await DataDirectory.open(options.dataDirectory);
-  const closers: (() => Promise<void> | void)[] = [() => directory.release()];
+  const closers: (() => Promise<void> | void)[] = [];
   const close = async () => {
     for (const one of closers.splice(0).reverse()) await one();
   };
   try {
-    return await start(directory, options, launch, closers, close);
+    const stack = await start(directory, options, launch, closers);
+    return {
+      ...stack,
+      close: async () => {
+        await close();
+        await directory.release();
+      },
+    };
   } catch (cause) {
     await close();
+    await directory.abandon();
     throw cause;
   }
 }
@@ -106,8 +114,7 @@ async function start(
   options: StackOptions,
   launch: Launcher,
   closers: (() => Promise<void> | void)[],
-  close: () => Promise<void>,
-): Promise<RunningStack> {
+): Promise<Omit<RunningStack, "close">> {
   const pki = openPki(directory, options);
   const plans = planEntities(options);
   const quorum = Math.floor(options.ledgerNodes / 2) + 1;
@@ -140,8 +147,9 @@ async function start(
     });
     entities.push({ ...plan, ...started, files });
   }
-  const operator = pki.ensureIdentity(operatorRequest);
   const dssm = endpointOf(entities, "dssm");
+  const operatorMaterial = pki.ensureIdentity(operatorRequest);
+  const operator = { ...operatorMaterial, profile: writeProfile(directory, "operator", operatorMaterial.files, dssm) };
   const users = await makeUsers(pki, directory, dssm, operator);
   const renewCertificates = () => {
     for (const entity of entities) network.renew(entity.identity, entityIdentity(pki, entity, options.host).chainPem);
@@ -162,7 +170,6 @@ async function start(
     trustAnchor: operator.files.ca,
     ended: Promise.race(entities.map(({ ended }) => ended)),
     renewCertificates,
-    close,
   };
 }
 
@@ -206,24 +213,34 @@ async function makeUsers(
   management: { readonly identity: string; readonly endpoint: string },
   operator: Operator,
 ): Promise<Users> {
-  const profiles = directory.entity("profiles");
   const made = userNames.map((name) => {
     const identity = userIdentity(name);
     const { files } = pki.ensureIdentity({ role: "user", identity });
-    const profile = join(profiles, `${name}.json`);
-    const at = (path: string) => relative(profiles, path);
-    const contents: ProfileFile = {
-      management,
-      certificate: at(files.chain),
-      privateKey: at(files.privateKey),
-      trustAnchors: at(files.ca),
-      revocationLists: at(files.crl),
-    };
-    writeDurably(profile, `${JSON.stringify(contents, undefined, 2)}\n`, 0o644);
-    return [name, { identity, files, profile }] as const;
+    return [name, { identity, files, profile: writeProfile(directory, name, files, management) }] as const;
   });
   await makeAccounts(pki, management, operator);
   return Object.fromEntries(made) as Users;
+}
+
+/** Answers its path. */
+function writeProfile(
+  directory: DataDirectory,
+  name: string,
+  files: IdentityFiles,
+  management: ProfileFile["management"],
+): string {
+  const profiles = directory.entity("profiles");
+  const at = (path: string) => relative(profiles, path);
+  const contents: ProfileFile = {
+    management,
+    certificate: at(files.chain),
+    privateKey: at(files.privateKey),
+    trustAnchors: at(files.ca),
+    revocationLists: at(files.crl),
+  };
+  const path = join(profiles, `${name}.json`);
+  writeDurably(path, profileText(contents), 0o644);
+  return path;
 }
 
 async function makeAccounts(

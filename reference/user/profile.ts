@@ -25,6 +25,10 @@ export interface ProfileFile {
   readonly revocationLists: string;
 }
 
+export function profileText(profile: ProfileFile): string {
+  return `${JSON.stringify(profile, undefined, 2)}\n`;
+}
+
 /** A profile that cannot be used; the message says what and how to mend it. */
 export class ProfileError extends Error {
   override name = "ProfileError";
@@ -32,7 +36,7 @@ export class ProfileError extends Error {
 
 /** @throws ProfileError */
 export async function readProfile(path: string): Promise<Profile> {
-  const file = parse(path, await read(path, `no profile at ${path}; \`x1410 up\` prints the profiles that it makes`));
+  const file = await readProfileFile(path);
   const at = (name: string) => resolve(dirname(path), name);
   const privateKeyPath = at(file.privateKey);
   const { mode } = await stat(privateKeyPath).catch(() => ({ mode: 0 }));
@@ -46,6 +50,11 @@ export async function readProfile(path: string): Promise<Profile> {
     trustAnchorsPem: await read(at(file.trustAnchors)),
     revocationListsPem: await read(at(file.revocationLists)),
   };
+}
+
+/** The file itself, without what it names. @throws ProfileError */
+export async function readProfileFile(path: string): Promise<ProfileFile> {
+  return parse(path, await read(path, `no profile at ${path}; \`npx x1410 up\` makes some and says where`));
 }
 
 export function tlsCredentials(profile: Profile): TlsCredentials {
