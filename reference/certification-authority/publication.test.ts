@@ -147,6 +147,6 @@ test("a body that never comes holds nothing when the publication closes", async 
 test("a port in use is said clearly", async () => {
   const port = Number(publication.address.split(":")[1]);
   await expect(startPublication({ pki, host: "127.0.0.1", port })).rejects.toThrow(
-    `127.0.0.1:${port} is in use by another process: choose other ports with --base-port`,
+    `127.0.0.1:${port} is in use by another process: choose another port with --base-port`,
   );
 });
