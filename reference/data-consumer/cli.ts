@@ -13,7 +13,17 @@ import {
 } from "../../gen/x1410/v1/data_sharing_pb.ts";
 import { progressOn } from "../user/progress.ts";
 import type { SignedPolicy } from "../user/signed-policy.ts";
-import { id as accessId, asUser, contract, print, printJson, type UserOptions, untilStopped, user, userVerb } from "../user/user-command.ts";
+import {
+  id as accessId,
+  asUser,
+  contract,
+  print,
+  printJson,
+  type UserOptions,
+  untilStopped,
+  user,
+  userVerb,
+} from "../user/user-command.ts";
 import { DataConsumer } from "./consumer.ts";
 import { UnwrappingError } from "./unwrapping.ts";
 
@@ -113,7 +123,10 @@ async function accessData(address: string, options: AccessCommandOptions): Promi
         `Access ${session.accessId} is over${out === undefined ? "" : `; the plaintext is in ${out}`}.\n`,
       );
     const unsent = await own.deliverReports();
-    if (unsent > 0) process.stderr.write(`${unsent === 1 ? "1 usage report is" : `${unsent} usage reports are`} kept, to go out with the next access.\n`);
+    if (unsent > 0)
+      process.stderr.write(
+        `${unsent === 1 ? "1 usage report is" : `${unsent} usage reports are`} kept, to go out with the next access.\n`,
+      );
   });
 }
 
@@ -170,11 +183,7 @@ function asConsumer(options: UserOptions, run: (consumer: DataConsumer) => Promi
   return asUser(options, (self, state) => run(new DataConsumer({ user: self, state })));
 }
 
-function printFound(
-  published: PublishedInformation,
-  { accessPermission }: SignedPolicy,
-  { json }: UserOptions,
-): void {
+function printFound(published: PublishedInformation, { accessPermission }: SignedPolicy, { json }: UserOptions): void {
   if (json) {
     printJson(toJson(PublishedInformationSchema, published));
     return;

@@ -153,7 +153,7 @@ export class UnwrappingSession {
     this.#given.over?.();
     const left =
       this.#exported.size === 0 ? "only the package is left" : `${this.#exported.size} exported as permitted`;
-    await this.#given.report(UsageKind.CLOSED, `presented ${this.#presented} times; ${left}`);
+    await this.#given.report(UsageKind.CLOSED, `presented ${times(this.#presented)}; ${left}`);
   }
 
   /** Answers the SHA-256 of the plaintext. */
@@ -218,6 +218,10 @@ export class UnwrappingSession {
     await this.#given.report(UsageKind.REFUSED, UNWRAPPING_ERROR_MEANINGS[code]);
     throw new UnwrappingError(code);
   }
+}
+
+function times(count: number): string {
+  return count === 0 ? "never" : count === 1 ? "once" : `${count} times`;
 }
 
 async function openNew(path: string): Promise<FileHandle> {

@@ -1,10 +1,8 @@
 // `x1410 provider …`: a data provider on the command line.
-import { createReadStream } from "node:fs";
-import { access, constants } from "node:fs/promises";
 import { extname } from "node:path";
 import { toJson } from "@bufbuild/protobuf";
 import { timestampDate } from "@bufbuild/protobuf/wkt";
-import { Command, InvalidArgumentError } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 import {
   ContractNotificationSchema,
   PolicyState,
@@ -12,21 +10,15 @@ import {
   UsageRecordSchema,
 } from "../../gen/x1410/v1/data_sharing_pb.ts";
 import { PolicyRecordSchema } from "../../gen/x1410/v1/data_sharing_policy_pb.ts";
-import { noProgress, progressOn } from "../user/progress.ts";
+import { contractAddress, parseContractAddress } from "../communications/address.ts";
+import { inAnnexA, noProgress, progressOn } from "../user/progress.ts";
 import { asUser, print, printJson, type UserOptions, untilStopped, userVerb } from "../user/user-command.ts";
+import { type CollectionOptions, prepareCollection } from "./collection.ts";
 import { desensitizeCommand } from "./desensitization/cli.ts";
-import { type Desensitized, desensitize } from "./desensitization/desensitize.ts";
-import { pseudonymizationKeyFile } from "./desensitization/pseudonymization-key.ts";
-import { readRules } from "./desensitization/rule-file.ts";
+import { FORMATS } from "./desensitization/rules.ts";
 import { addOfferOptions, changeOf, type OfferOptions, offerOf } from "./offer-options.ts";
 import { type OwnPolicy, Policies } from "./policies.ts";
 import { DataProvider, type Publication } from "./provider.ts";
-import { CHUNK_BYTES } from "./wrapping.ts";
-
-/** A command line that cannot be carried out; the message says what to give instead. */
-export class ProviderCommandError extends Error {
-  override name = "ProviderCommandError";
-}
 
 export function providerCommand(): Command {
   const provider = new Command("provider").description("share data: wrap, publish, manage policies");
@@ -38,17 +30,14 @@ export function providerCommand(): Command {
   return provider;
 }
 
-interface PublishOptions extends UserOptions, OfferOptions {
-  readonly rules?: string;
-  readonly format?: string;
-  readonly pseudonymizationKey?: string;
-}
+type PublishOptions = UserOptions & OfferOptions & CollectionOptions;
 
 function addPublish(provider: Command): void {
   const command = userVerb(provider, "publish", "share a file as Figure 3 has it; - reads standard input")
     .argument("<file>", "what to share; any size")
     .option("--rules <file>", "desensitize CSV or JSON Lines by these rules first")
-    .option("--format <format>", "of the file: csv or jsonl (default: by its name)", formatOf)
+    .option("--raw", "share it as it is: nothing in it has to be desensitized")
+    .addOption(new Option("--format <format>", "of the file (default: by its name)").choices(FORMATS))
     .option("--pseudonymization-key <file>", "keep the key of pseudonyms here, so that they stay the same");
   addOfferOptions(command, { publishing: true }).action((file: string, options: PublishOptions) =>
     publish(file, options),
@@ -57,46 +46,26 @@ function addPublish(provider: Command): void {
 
 async function publish(file: string, options: PublishOptions): Promise<void> {
   const offer = offerOf(options, mediaTypeOf(file));
-  const { output, report } = await collectData(file, options);
+  const collect = await prepareCollection(file, options);
   await asUser(options, async (user, state) => {
     const provider = new DataProvider({ user, state });
     const seen = options.json ? noProgress : progressOn(process.stderr);
+    const collected = await collect(state, offer.permission === undefined ? inAnnexA(seen) : seen);
     const before = provider.unfinished().length;
     let publication: Publication;
     try {
-      publication = await provider.publish(output, offer, seen);
+      publication = await provider.publish(collected.data, offer, seen);
     } catch (cause) {
       if (provider.unfinished().length > before)
-        process.stderr.write("What is done is kept: `x1410 provider resume` goes on from there.\n");
+        process.stderr.write("What is done is kept: `npx x1410 provider resume` goes on from there.\n");
       throw cause;
+    } finally {
+      await collected.close();
     }
-    const desensitization = await report;
+    const desensitization = collected.report;
     if (options.json) return printJson({ ...summaryOf(publication), ...(desensitization && { desensitization }) });
     if (desensitization !== undefined) print(`Desensitized ${desensitization.records} records by ${options.rules}.`);
     printPublication(publication);
-  });
-}
-
-/** P1, F3.1: collected, and desensitized where rules are given. */
-async function collectData(
-  file: string,
-  options: PublishOptions,
-): Promise<Partial<Desensitized> & Pick<Desensitized, "output">> {
-  if (file !== "-")
-    await access(file, constants.R_OK).catch((cause: NodeJS.ErrnoException) => {
-      throw new ProviderCommandError(
-        `cannot read ${file} (${cause.code}); name a file that exists, or - for standard input`,
-      );
-    });
-  const data = file === "-" ? process.stdin : createReadStream(file, { highWaterMark: CHUNK_BYTES });
-  if (options.rules === undefined) return { output: data };
-  const format = options.format ?? formatByName[extname(file).toLowerCase()];
-  if (format === undefined)
-    throw new ProviderCommandError(`--rules needs --format csv or --format jsonl: the name ${file} does not tell`);
-  const { pseudonymizationKey: keyFile } = options;
-  return desensitize(data, readRules(options.rules), {
-    format: formatOf(format),
-    ...(keyFile === undefined ? {} : { pseudonymizationKey: pseudonymizationKeyFile(keyFile) }),
   });
 }
 
@@ -109,11 +78,12 @@ function addManagement(provider: Command): void {
         if (options.json) printJson(toJson(PolicyRecordSchema, policy.record));
         else print(policyLine(policy));
       }
-      if (count === 0 && !options.json) print("No policies yet; `x1410 provider publish FILE` makes one.");
+      if (count === 0 && !options.json)
+        print("No policies yet; `npx x1410 provider publish FILE --rules RULES` makes one.");
     }),
   );
   userVerb(provider, "policy", "show one policy")
-    .argument("<id>", "32 hexadecimal digits, as `policies` lists them")
+    .argument("<policy>", POLICY, policyIdOf)
     .action((id: string, options: UserOptions) =>
       asPolicies(options, async (policies) => {
         const policy = await policies.get(id);
@@ -121,9 +91,16 @@ function addManagement(provider: Command): void {
         else printPolicy(policy);
       }),
     );
-  addOfferOptions(userVerb(provider, "update", "change a policy; what is not given stays as it is").argument("<id>"), {
-    publishing: false,
-  }).action((id: string, options: UserOptions & OfferOptions) =>
+  addOfferOptions(
+    userVerb(provider, "update", "change a policy; what is not given stays as it is").argument(
+      "<policy>",
+      POLICY,
+      policyIdOf,
+    ),
+    {
+      publishing: false,
+    },
+  ).action((id: string, options: UserOptions & OfferOptions) =>
     asPolicies(options, async (policies) => {
       const record = await policies.update(id, changeOf(options));
       if (options.json) printJson(toJson(PolicyRecordSchema, record));
@@ -131,15 +108,20 @@ function addManagement(provider: Command): void {
     }),
   );
   userVerb(provider, "withdraw", "end a policy: no more accesses")
-    .argument("<id>")
+    .argument("<policy>", POLICY, policyIdOf)
     .option("--reason <text>", "why, for your own records")
     .option("--delete", "delete key and package as well")
     .action((id: string, options: UserOptions & { reason?: string; delete?: true }) =>
       asPolicies(options, async (policies) => {
-        const record = await policies.withdraw(id, options.reason);
+        const { record: present } = await policies.get(id);
+        const already = present.state === PolicyState.WITHDRAWN;
+        const record = already ? present : await policies.withdraw(id, options.reason);
         if (options.delete) await policies.deleteObjects(id);
         if (options.json) printJson(toJson(PolicyRecordSchema, record));
-        else print(`Policy ${id} is withdrawn${options.delete ? "; its key and package are deleted" : ""}.`);
+        else {
+          const deleted = options.delete ? "; its key and package are deleted" : "";
+          print(`Policy ${id} ${already ? "was withdrawn already" : "is withdrawn"}${deleted}.`);
+        }
       }),
     );
 }
@@ -160,9 +142,10 @@ function addWatch(provider: Command): void {
       ),
   );
   userVerb(provider, "usage", "list how consumers have used the data behind a contract")
-    .argument("<contract>", "x1410://dlt.NETWORK/contracts/ID")
-    .action((contract: string, options: UserOptions) =>
+    .argument("<policy>", POLICY, policyIdOf)
+    .action((policyId: string, options: UserOptions) =>
       asUser(options, async (user, state) => {
+        const contract = contractAddress(user.network.networkId, policyId);
         for await (const record of new DataProvider({ user, state }).usageOf(contract)) {
           if (options.json) printJson(toJson(UsageRecordSchema, record));
           else
@@ -218,7 +201,7 @@ function printPublication({ policyId, contractAddress, packageId }: Publication)
   print(`Published as ${contractAddress}`);
   print(`  policy   ${policyId}`);
   print(`  package  ${packageId}`);
-  print(`Consumers access it by: x1410 consumer access ${contractAddress} --present`);
+  print(`Consumers access it by: npx x1410 consumer access ${contractAddress} --present`);
 }
 
 function policyLine({ record, signed }: OwnPolicy): string {
@@ -254,6 +237,20 @@ function printPolicy({ record, signed }: OwnPolicy): void {
   for (const [name, value] of rows) if (value !== "") print(`${name.padEnd(13)}${value}`);
 }
 
+const POLICY = "id of the policy, 32 hexadecimal digits, or address of its contract";
+
+/** A contract has the id of its policy (DSPM2). */
+function policyIdOf(text: string): string {
+  if (/^[0-9a-f]{32}$/.test(text)) return text;
+  try {
+    return parseContractAddress(text).contractId;
+  } catch {
+    throw new InvalidArgumentError(
+      "give the id of a policy, 32 hexadecimal digits as `policies` lists them, or x1410://dlt.NETWORK/contracts/ID.",
+    );
+  }
+}
+
 function stateName(state: PolicyState): string {
   return PolicyStateNames[state] ?? String(state);
 }
@@ -269,7 +266,6 @@ function timeText(time: Parameters<typeof timestampDate>[0] | undefined): string
   return time === undefined ? "" : timestampDate(time).toISOString();
 }
 
-const formatByName: Readonly<Record<string, string>> = { ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl" };
 const mediaTypes: Readonly<Record<string, string>> = {
   ".csv": "text/csv",
   ".jsonl": "application/jsonl",
@@ -280,9 +276,4 @@ const mediaTypes: Readonly<Record<string, string>> = {
 
 function mediaTypeOf(file: string): string {
   return mediaTypes[extname(file).toLowerCase()] ?? "application/octet-stream";
-}
-
-function formatOf(text: string): "csv" | "jsonl" {
-  if (text !== "csv" && text !== "jsonl") throw new InvalidArgumentError("it is csv or jsonl.");
-  return text;
 }

@@ -65,6 +65,10 @@ describe("a value that makes no sense is refused with what would", () => {
     ["--expires", "yesterday", /24h/],
     ["--expires", "2001-01-01", /to come/],
     ["--price", "1.50", /EUR 1\.50/],
+    ["--country", "Switzerland", /ISO 3166-1 alpha-2/],
+    ["--country", "ch", /ISO 3166-1 alpha-2/],
+    ["--industry", "Telecoms", /isic:j61/],
+    ["--user", "alice", /urn:x1410:user:alice/],
   ])("%s %s", (option, value, expected) => {
     expect(() => parse([option, value])).toThrow(CommanderError);
     expect(() => parse([option, value])).toThrow(expected);

@@ -3,7 +3,7 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { AllowedPartiesSchema, DataAttributesSchema } from "../../gen/x1410/v1/data_sharing_pb.ts";
-import { collect, instant } from "../user/user-command.ts";
+import { collect, collectCountry, collectIndustry, collectUser, instant } from "../user/user-command.ts";
 import type { Offer } from "./offer.ts";
 import type { PolicyChange } from "./policies.ts";
 
@@ -42,9 +42,17 @@ export function addOfferOptions(command: Command, { publishing }: { readonly pub
     .option("--introduction <text>", "for people who search")
     .option("--usage <text>", "what it may be used for")
     .option("--keyword <word>", "to search by; may be repeated", collect)
-    .option("--industry <code>", "allow consumers of this industry only; may be repeated", collect)
-    .option("--country <code>", "allow consumers of this country only; may be repeated", collect)
-    .option("--user <identity>", "allow this consumer only; may be repeated", collect)
+    .option(
+      "--industry <code>",
+      "allow consumers of this industry only, as a code such as isic:j61; may be repeated",
+      collectIndustry,
+    )
+    .option(
+      "--country <code>",
+      "allow consumers of this country only, ISO 3166-1 alpha-2 such as CH; may be repeated",
+      collectCountry,
+    )
+    .option("--user <identity>", "allow this consumer only, urn:x1410:user:NAME; may be repeated", collectUser)
     .option("--price <price>", 'of an access, e.g. "EUR 1.50"', price)
     .option("--media-type <type>", "of the file (RFC 6838)")
     .option("--terms <text>", "terms in prose")
@@ -85,7 +93,7 @@ export function changeOf(options: OfferOptions): PolicyChange {
     ...(Object.keys(permission).length > 0 && { permission }),
   };
   if (Object.keys(change).length === 0)
-    throw new OfferOptionsError("nothing to change; `x1410 provider update --help` lists what can be");
+    throw new OfferOptionsError("nothing to change; `npx x1410 provider update --help` lists what can be");
   return change;
 }
 

@@ -63,6 +63,14 @@ test("a publication takes the steps of Figure 3 in their order", async () => {
   expect(Buffer.compare(openPackage(sharing, publication), plaintext)).toBe(0);
 });
 
+test("without a permission the steps are those of Annex A.1", async () => {
+  const { provider } = setting();
+  const steps: string[] = [];
+  await provider.publish(data(), { attributes: offer.attributes }, (step) => void steps.push(step));
+  const expected = ["A1.2.2", "A1.2.4", "A1.3", "A1.5", "A1.7.1", "A1.7.2", "A1.9.1"];
+  expect([...new Set(steps)]).toEqual(expected);
+});
+
 test("nothing is left on the provider's side: no key, no ciphertext, no journal", async () => {
   const { provider, state } = setting();
   await provider.publish(data(), offer);

@@ -19,7 +19,7 @@ import { reasonOf, refusal } from "../communications/refusal.ts";
 import { newContext, signMessage } from "../envelope/sign.ts";
 import type { ConnectedUser } from "../user/connected-user.ts";
 import { EvidenceError } from "../user/evidence.ts";
-import { noProgress, type Progress } from "../user/progress.ts";
+import { inAnnexA, noProgress, type Progress } from "../user/progress.ts";
 import { defaultPatience, type Patience, repeat } from "../user/repetition.ts";
 import type { StateDirectory } from "../user/state-directory.ts";
 import { accessPermission, type Offer, type Registered, sharedInformation } from "./offer.ts";
@@ -92,7 +92,8 @@ export class DataProvider {
    * Shares `data`, which has been collected and desensitized (P1, F3.1).
    * @throws ConnectError of the servers; where it may pass, `resume` takes the publication up from where it was
    */
-  async publish(data: AsyncIterable<Uint8Array>, offer: Offer, seen: Progress = noProgress): Promise<Publication> {
+  async publish(data: AsyncIterable<Uint8Array>, offer: Offer, progress: Progress = noProgress): Promise<Publication> {
+    const seen = offer.permission === undefined ? inAnnexA(progress) : progress;
     const journal = PublicationJournal.begin(this.#publications, this.#servers, this.#now());
     try {
       const key = await this.#registerKey(journal);
@@ -106,7 +107,7 @@ export class DataProvider {
       journal.finish();
       throw cause;
     }
-    return this.#share(journal, seen);
+    return this.#share(journal, progress);
   }
 
   /** Takes up what earlier processes left: what was wrapped is published, what was not is discarded. */
@@ -237,10 +238,12 @@ export class DataProvider {
     }
   }
 
-  async #shareWrapped(journal: PublicationJournal, seen: Progress): Promise<Publication> {
+  async #shareWrapped(journal: PublicationJournal, progress: Progress): Promise<Publication> {
     const { wrapped, keyStorage, dataStorage } = journal.entry;
     if (wrapped === undefined) throw new TypeError(`publication ${journal.id} is not wrapped`);
-    const { keyId, packageId } = wrapped;
+    const { keyId, packageId, head } = wrapped;
+    // Only a package has a head; without a permission the ciphertext is stored bare.
+    const seen = head === "" ? inAnnexA(progress) : progress;
     await this.#submit(journal, wrapped.terms);
     seen("F3.5", `policy ${journal.id} submitted`);
     if (journal.entry.keyStored !== true) {
@@ -250,7 +253,7 @@ export class DataProvider {
     await uploadPackage({
       client: this.#user.client(DataStorageService, dataStorage),
       packageId,
-      object: new StoredObject(fromBase64(wrapped.head), journal.ciphertextPath, {
+      object: new StoredObject(fromBase64(head), journal.ciphertextPath, {
         size: wrapped.size,
         sha256: fromBase64(wrapped.sha256),
       }),

@@ -1,6 +1,8 @@
 // What the commands of both kinds of user have in common: whose profile, which state directory, for people or for machines.
 import { dirname, join, parse } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { parseIdentity } from "../../certs/identity.ts";
+import { parseContractAddress } from "../communications/address.ts";
 import { readProfile } from "./profile.ts";
 import { mayPass } from "./repetition.ts";
 import { StateDirectory } from "./state-directory.ts";
@@ -84,4 +86,49 @@ const MS: Record<string, number> = { m: 60_000, h: 3_600_000, d: 86_400_000 };
 /** An option that may be given several times. */
 export function collect(value: string, before: readonly string[] = []): readonly string[] {
   return [...before, value];
+}
+
+/** An option's argument: a country. */
+export function country(text: string): string {
+  if (!/^[A-Z]{2}$/.test(text))
+    throw new InvalidArgumentError("give a country by its two capital letters (ISO 3166-1 alpha-2), such as CH.");
+  return text;
+}
+
+export function collectCountry(text: string, before?: readonly string[]): readonly string[] {
+  return collect(country(text), before);
+}
+
+/** Industries, as the operator of the network has codes for them. */
+export function collectIndustry(text: string, before?: readonly string[]): readonly string[] {
+  if (!/^[a-z0-9][a-z0-9.:-]{0,63}$/.test(text))
+    throw new InvalidArgumentError("give a code in small letters, such as isic:j61.");
+  return collect(text, before);
+}
+
+export function collectUser(text: string, before?: readonly string[]): readonly string[] {
+  return collect(user(text), before);
+}
+
+/** An option's argument: the identity of a user. */
+export function user(text: string): string {
+  if (parseIdentity(text)?.role !== "user")
+    throw new InvalidArgumentError("give an identity, such as urn:x1410:user:alice.");
+  return text;
+}
+
+/** An argument: the address of a contract. */
+export function contract(text: string): string {
+  try {
+    parseContractAddress(text);
+  } catch {
+    throw new InvalidArgumentError("give the address of a contract, x1410://dlt.NETWORK/contracts/ID with 32 digits.");
+  }
+  return text;
+}
+
+/** An argument: an id, as lists show it. */
+export function id(text: string): string {
+  if (!/^[0-9a-f]{32}$/.test(text)) throw new InvalidArgumentError("give 32 hexadecimal digits in small letters.");
+  return text;
 }
