@@ -34,7 +34,23 @@ test("takes the format from the file's name, or as told", async () => {
   const common = ["--rules", file("rules.yaml"), "--out", file("out")];
   expect((await x1410(...common, "--in", file("in.jsonl"))).code).toBe(0);
   expect(text("out")).toMatch(/^\{"a":"[0-9a-f]{32}"\}\n$/);
-  expect((await x1410(...common, "--in", file("in.txt"), "--format", "jsonl")).code).toBe(0);
+  expect((await x1410(...common, "--in", file("in.txt"), "--format", "jsonl", "--force")).code).toBe(0);
+});
+
+test("an output file that is there stays, unless it is to be replaced", async () => {
+  const args = ["--rules", file("rules.yaml"), "--in", file("in.csv"), "--out", file("out.csv")];
+  writeFileSync(file("out.csv"), "mine");
+  const refused = await x1410(...args);
+  expect([refused.code, refused.out]).toEqual(["x1410.output_exists", expect.stringContaining("--force")]);
+  expect(text("out.csv")).toBe("mine");
+  expect((await x1410(...args, "--force")).code).toBe(0);
+  expect(text("out.csv")).toMatch(/^a,b\n/);
+});
+
+test("what is wrong with rules that are not YAML is said in words", async () => {
+  writeFileSync(file("rules.yaml"), "version: 1\nrules: [{columns: [a]");
+  const { out } = await x1410("--rules", file("rules.yaml"), "--in", file("in.csv"), "--out", file("out.csv"));
+  expect(out).toMatch(/line 2 is not YAML: Flow map .* end with a \}/);
 });
 
 test.each([

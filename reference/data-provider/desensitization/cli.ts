@@ -1,4 +1,4 @@
-import { createReadStream, createWriteStream } from "node:fs";
+import { createReadStream, createWriteStream, existsSync } from "node:fs";
 import { rename, rm, writeFile } from "node:fs/promises";
 import { extname } from "node:path";
 import { pipeline } from "node:stream/promises";
@@ -16,6 +16,7 @@ interface Options {
   readonly report?: string;
   readonly format?: Format;
   readonly key?: string;
+  readonly force?: true;
 }
 
 /**
@@ -28,6 +29,7 @@ export function desensitizeCommand(): Command {
     .requiredOption("--rules <file>", "what to do with which columns or paths, YAML or JSON")
     .requiredOption("--in <file>", "raw data")
     .requiredOption("--out <file>", "where the desensitized data goes")
+    .option("--force", "replace --out where it exists")
     .option("--report <file>", "where the counts of what was done go, JSON (default: the terminal, in short)")
     .option("--key <file>", "key of the pseudonyms; made if absent (default: a key forgotten after this run)")
     .addOption(new Option("--format <format>", "format of the data (default: by the name of --in)").choices(FORMATS))
@@ -45,6 +47,8 @@ export function desensitizeCommand(): Command {
 }
 
 async function run(options: Options, print: (line: string) => void): Promise<void> {
+  if (!options.force && existsSync(options.out))
+    throw new DesensitizationError("output_exists", `${options.out}; name another --out, or replace it with --force`);
   const rules = readRules(options.rules);
   const key = options.key === undefined ? {} : { pseudonymizationKey: pseudonymizationKeyFile(options.key) };
   const format = options.format ?? formatOf(options.in);

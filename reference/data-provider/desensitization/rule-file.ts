@@ -9,7 +9,9 @@ export function parseRules(source: string): DesensitizationRules {
   const problem = document.errors[0] ?? document.warnings[0];
   if (problem !== undefined) {
     const line = problem.linePos?.[0].line ?? 1;
-    throw new DesensitizationError("rule_file", `line ${line} of the rule file: ${problem.code}`);
+    // Its first line, without the place that it ends with: below it is what stands in the file.
+    const what = (problem.message.split("\n")[0] ?? "").replace(/ at line \d+, column \d+:?$/, "");
+    throw new DesensitizationError("rule_file", `line ${line} is not YAML: ${what}`);
   }
   const rules = plain(document);
   checkRules(rules);
