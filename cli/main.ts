@@ -30,6 +30,11 @@ const SUBCOMMANDS: readonly Subcommand[] = [
     load: async () => (await import("../reference/data-consumer/cli.ts")).consumerCommand(),
   },
   {
+    name: "operator",
+    description: "add users, keep their accounts, revoke certificates",
+    load: async () => (await import("../reference/operator/cli.ts")).operatorCommand(),
+  },
+  {
     name: "conformance",
     description: "test an implementation of X.1410, whole or in part",
     load: async () => (await import("../conformance/cli.ts")).conformanceCommand(),

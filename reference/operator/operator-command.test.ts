@@ -1,0 +1,108 @@
+// The commands of an operator on a running stack.
+import { X509Certificate } from "node:crypto";
+import { existsSync, mkdtempSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { fingerprintOf } from "../../certs/identity.ts";
+import { createPki } from "../../certs/pki.ts";
+import { silentLog } from "../communications/log.ts";
+import { launchHere } from "../stack/one-process.ts";
+import { type RunningStack, startStack } from "../stack/stack.ts";
+import { readProfile } from "../user/profile.ts";
+import { User } from "../user/user.ts";
+import { operatorCommand } from "./cli.ts";
+
+let folder: string;
+let stack: RunningStack;
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), "x1410-operator-"));
+  stack = await startStack(
+    {
+      dataDirectory: join(folder, "data"),
+      host: "127.0.0.1",
+      basePort: 0,
+      ledgerNodes: 1,
+      revocationRefreshMs: 60_000,
+      introspection: "off",
+      log: silentLog,
+    },
+    launchHere,
+  );
+}, 120_000);
+afterAll(async () => {
+  await stack.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** What it printed. */
+async function operator(...args: string[]): Promise<string> {
+  let out = "";
+  const write = vi.spyOn(process.stdout, "write").mockImplementation((text) => {
+    out += text;
+    return true;
+  });
+  try {
+    const command = operatorCommand();
+    for (const one of [command, ...command.commands]) one.exitOverride().configureOutput({ writeErr: () => {} });
+    await command.parseAsync([...args, "--profile", stack.operator.profile], { from: "user" });
+  } finally {
+    write.mockRestore();
+  }
+  return out;
+}
+
+const profileOf = (name: string) => join(dirname(stack.operator.profile), `${name}.json`);
+
+async function rightsOf(name: string) {
+  const user = await User.connect(await readProfile(profileOf(name)));
+  user.close();
+  return user.rights;
+}
+
+test("a user that was added acts under its own certificate, until its account is deleted", async () => {
+  const told = await operator("add-user", "alice", "--access", "--industry", "isic:j61", "--country", "CH");
+  expect(told).toContain("urn:x1410:user:alice  may access  isic:j61, CH");
+  expect(told).toContain(`npx x1410 consumer search --profile ${profileOf("alice")}`);
+  expect(statSync(join(dirname(profileOf("alice")), "alice", "key.pem")).mode & 0o777).toBe(0o600);
+  expect(await rightsOf("alice")).toMatchObject({ publish: false, access: true });
+
+  await operator("update-user", "alice", "--publish", "--no-access");
+  expect(await rightsOf("alice")).toMatchObject({ publish: true, access: false });
+  const listed = await operator("users");
+  expect(listed).toContain("urn:x1410:user:alice  may publish  isic:j61, CH");
+  expect(listed).toContain("urn:x1410:user:provider  may publish, access");
+
+  await operator("delete-user", "alice");
+  await expect(rightsOf("alice")).rejects.toThrow(/ACCOUNT_NOT_FOUND/);
+});
+
+test("a certificate is renewed, with a new key, and revoked", async () => {
+  await operator("add-user", "bob", "--publish");
+  const { privateKeyPem } = await readProfile(profileOf("bob"));
+  await operator("renew-user", "bob");
+  expect((await readProfile(profileOf("bob"))).privateKeyPem).not.toBe(privateKeyPem);
+  expect(await rightsOf("bob")).toMatchObject({ publish: true });
+
+  expect(await operator("revoke-user", "bob", "--reason", "keyCompromise")).toMatch(/of urn:x1410:user:bob is revoked/);
+  const { certificateChainPem } = await readProfile(profileOf("bob"));
+  const issued = createPki(join(stack.dataDirectory, "pki")).intermediate.find(
+    fingerprintOf(new X509Certificate(certificateChainPem)),
+  );
+  expect(issued?.revocation?.reason).toBe("keyCompromise");
+});
+
+test("what cannot be is refused, and changes nothing", async () => {
+  await expect(operator("add-user", "carol")).rejects.toThrow(/--publish, --access or both/);
+  await expect(operator("add-user", "Carol", "--access")).rejects.toThrow(/1 to 63 of a-z/);
+  await expect(operator("add-user", "carol", "--access", "--country", "Schweiz")).rejects.toThrow(/ISO 3166-1/);
+  await expect(operator("add-user", "provider", "--access")).rejects.toThrow(/is there already/);
+  await expect(operator("update-user", "provider")).rejects.toThrow(/nothing to change/);
+  await expect(operator("delete-user", "nobody")).rejects.toThrow(/ACCOUNT_NOT_FOUND/);
+  const consumer = stack.users.consumer.files.certificate;
+  await expect(operator("revoke-user", "provider", "--certificate", consumer)).rejects.toThrow(
+    /not of urn:x1410:user:provider/,
+  );
+  expect(existsSync(profileOf("carol"))).toBe(false);
+});
