@@ -11,7 +11,10 @@ function refuse(why) {
 }
 
 if (!supported) {
-  refuse(`needs Node.js 22.12 or a later 22, or 24 or later; this is ${process.versions.node}`);
+  refuse(
+    `needs Node.js 22.12 or a later 22, or 24 or later; this is ${process.versions.node}` +
+      " (or run it by npx or npm inside a checkout, which brings its own)",
+  );
 } else {
   // A checkout has the sources, whose types Node.js strips; the package has them compiled.
   const checkout = process.getBuiltinModule("node:fs").existsSync(source);

@@ -1,4 +1,5 @@
 // `x1410 up`: the whole reference stack, started by one command and stopped by Ctrl-C.
+import { isIP } from "node:net";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { silentLog } from "../reference/communications/log.ts";
 import { launchHere } from "../reference/stack/one-process.ts";
@@ -24,7 +25,7 @@ export function upCommand(): Command {
   return new Command("up")
     .description("start the whole reference stack; creates PKI, data directory and two users at first start")
     .option("--data <dir>", "data directory", "x1410-data")
-    .option("--host <address>", "address to listen on", "127.0.0.1")
+    .option("--host <address>", "address to listen on", hostAddress, "127.0.0.1")
     .option("--base-port <port>", "first of the ports; 0 takes free ones", wholeNumber(0, 65_500), 7410)
     .option("--split", "one process for each entity")
     .option("--ledger-nodes <n>", "nodes of the ledger (default: 1, with --split 3)", wholeNumber(1, 16))
@@ -116,7 +117,12 @@ function readyLine({ dataDirectory, entities, users, operator, targetFile, trust
         { identity, profile, certificate: files.chain, privateKey: files.privateKey },
       ]),
     ),
-    operator: { identity: operator.identity, certificate: operator.files.chain, privateKey: operator.files.privateKey },
+    operator: {
+      identity: operator.identity,
+      profile: operator.profile,
+      certificate: operator.files.chain,
+      privateKey: operator.files.privateKey,
+    },
     trustAnchor,
     revocationLists: operator.files.crl,
     targetFile,
@@ -128,7 +134,7 @@ function secondEndpointOf(kind: string, endpoint: string | undefined) {
   return kind === "ca" ? { enrolmentEndpoint: endpoint } : { exposureEndpoint: endpoint };
 }
 
-function readyText({ dataDirectory, entities, users, targetFile }: RunningStack): string {
+function readyText({ dataDirectory, entities, users, operator, targetFile }: RunningStack): string {
   const rows = entities.map(({ name, identity, endpoint, secondEndpoint, pskEndpoint, publicationEndpoint, kind }) => {
     const further = [
       [kind === "ca" ? "enrolment" : "exposure API", secondEndpoint],
@@ -142,12 +148,22 @@ function readyText({ dataDirectory, entities, users, targetFile }: RunningStack)
     ...rows,
     "",
     "In another terminal:",
-    `  npx x1410 provider publish FILE --profile ${users.provider.profile}`,
+    `  npx x1410 provider publish FILE --rules RULES --profile ${users.provider.profile}`,
     `  npx x1410 consumer search --profile ${users.consumer.profile}`,
+    `  npx x1410 operator add-user NAME --access --profile ${operator.profile}`,
     `  npx x1410 conformance run --target ${targetFile}`,
+    "Both first users, provider and consumer, may publish and access.",
     "Ctrl-C stops it.",
     "",
   ].join("\n");
+}
+
+function hostAddress(text: string): string {
+  // A name has a letter in it: what consists of digits and dots alone is an address that was misspelt.
+  const isName = /^(?=.*[a-z])[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?$/i.test(text);
+  if (isIP(text) === 0 && !isName)
+    throw new InvalidArgumentError("give an address or a name of this machine, such as 127.0.0.1.");
+  return text;
 }
 
 function wholeNumber(from: number, to: number): (text: string) => number {
