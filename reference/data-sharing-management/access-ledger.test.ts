@@ -14,9 +14,10 @@ import { Chain } from "../ledger/chain.ts";
 import { ChainStore } from "../ledger/chain-store.ts";
 import { Distribution } from "../ledger/distribution.ts";
 import { EmbeddedEngine } from "../ledger/embedded-engine.ts";
+import { signTransaction } from "../ledger/transaction.ts";
 import { TrustAtTime } from "../ledger/trust-at-time.ts";
 import { AccessWorld, Cast, CONTRACT, CONTRACT_ADDRESS, refused } from "./data-sharing-access.fixture.ts";
-import { signTransaction, submitTransaction } from "./dlt-transaction.ts";
+import { submitTransaction } from "./dlt-transaction.ts";
 import { NETWORK } from "./memory-ledger.fixture.ts";
 
 let cast: Cast;
@@ -57,7 +58,7 @@ beforeEach(async () => {
   await world.open();
   const value = create(CreateContractSchema, { contractId: CONTRACT, withAccessPermission: true, accessTimes: 1 });
   const action = { case: "createContract", value } as const;
-  const contract = signTransaction({ signer: cast.management, networkId: NETWORK, action, now: world.now });
+  const contract = signTransaction(cast.management, NETWORK, action, world.now()).envelope;
   expect(await submitTransaction(world.engine, contract)).toMatchObject({ accepted: true });
 });
 afterEach(async () => {

@@ -14,6 +14,7 @@ import { reasonOf, refusal } from "../communications/refusal.ts";
 import type { Signer } from "../envelope/signer.ts";
 import { commit as commitTo, consumerPseudonym } from "../ledger/commitment.ts";
 import type { LedgerEngine } from "../ledger/engine.ts";
+import { signTransaction } from "../ledger/transaction.ts";
 import {
   type Change,
   commit,
@@ -26,7 +27,7 @@ import {
   textTable,
 } from "../store/durable-batch.ts";
 import type { SharedContract } from "./contracts.ts";
-import { signTransaction, submitTransaction } from "./dlt-transaction.ts";
+import { submitTransaction } from "./dlt-transaction.ts";
 
 /** An access that has been decided on and is to be recorded. */
 export interface AccessIntent {
@@ -215,11 +216,10 @@ export class AccessRecords {
       commitTo("access-request", request.payload),
       commitTo("record", toBinary(AccessRecordSchema, record)),
     ];
-    const transaction = signTransaction({
-      signer: this.#signer,
-      networkId: this.#engine.info.networkId,
-      now: this.#now,
-      action: {
+    const transaction = signTransaction(
+      this.#signer,
+      this.#engine.info.networkId,
+      {
         case: "recordAccess",
         value: {
           $typeName: "x1410.v1.RecordAccess",
@@ -229,7 +229,8 @@ export class AccessRecords {
           commitments: commitments.map(({ commitment }) => commitment),
         },
       },
-    });
+      this.#now(),
+    ).envelope;
     const openings = commitments.map(({ opening }) => opening);
     return { evidence: create(GetAccessRecordResponseSchema, { record, openings }), transaction };
   }

@@ -1,20 +1,13 @@
-// DLT transactions of a data-sharing management (DSPM2, DSAM2, DSAM3): signed by the management, submitted, and what became of them.
-import { createHmac, randomBytes } from "node:crypto";
-import { create, toBinary } from "@bufbuild/protobuf";
-import { timestampFromDate } from "@bufbuild/protobuf/wkt";
-import { SignedEnvelopeSchema } from "../../gen/x1410/v1/envelope_pb.ts";
+// DLT transactions of a data-sharing management (DSPM2, DSAM2, DSAM3): what the management submits, and what became of it.
+import { createHmac } from "node:crypto";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import {
   type InclusionProof,
   type RejectionReason,
-  type Transaction,
   TransactionOutcome,
   type TransactionReceipt,
-  TransactionSchema,
 } from "../../gen/x1410/v1/ledger_pb.ts";
 import { reasonOf, refusal } from "../communications/refusal.ts";
-import { signMessage } from "../envelope/sign.ts";
-import type { Signer } from "../envelope/signer.ts";
 import type { LedgerEngine } from "../ledger/engine.ts";
 
 /** What the ledger answered for good. */
@@ -34,24 +27,6 @@ export function idForRequest(
 ): string {
   const digest = createHmac("sha256", contractSalt).update(`${kind}\0${signer}\0`).update(payloadSha256).digest("hex");
   return digest.slice(0, 32);
-}
-
-/** A serialised SignedEnvelope, ready to submit: these bytes are the transaction and are never made again. */
-export function signTransaction(options: {
-  readonly signer: Signer;
-  readonly networkId: string;
-  readonly action: Transaction["action"];
-  readonly now: () => Date;
-}): Uint8Array {
-  const { signer, networkId, action, now } = options;
-  const transaction = create(TransactionSchema, {
-    networkId,
-    signer: signer.identity,
-    nonce: randomBytes(16),
-    issuedAt: timestampFromDate(now()),
-    action,
-  });
-  return toBinary(SignedEnvelopeSchema, signMessage(signer, TransactionSchema, transaction));
 }
 
 /**

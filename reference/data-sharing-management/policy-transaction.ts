@@ -11,7 +11,7 @@ import {
 } from "../../gen/x1410/v1/ledger_pb.ts";
 import type { Signer } from "../envelope/signer.ts";
 import { commit as commitTo } from "../ledger/commitment.ts";
-import { signTransaction } from "./dlt-transaction.ts";
+import { signTransaction, type TransactionAction } from "../ledger/transaction.ts";
 import { type LedgerChange, type Terms, termsOf } from "./policy-store.ts";
 
 export interface LedgerSigning {
@@ -30,7 +30,7 @@ export function createContract(signing: LedgerSigning, signedPolicy: SignedEnvel
     ...limitsOf(terms),
     commitments: [commitment],
   });
-  const transaction = signTransaction({ ...signing, action: { case: "createContract", value } });
+  const transaction = signedTransaction(signing, { case: "createContract", value });
   return { kind: "create", transaction, openings: [opening] };
 }
 
@@ -44,7 +44,7 @@ export function updateContract(signing: LedgerSigning, signed: SignedEnvelope): 
     ...limitsOf(terms),
     commitments: [commitment],
   });
-  const transaction = signTransaction({ ...signing, action: { case: "updateContract", value } });
+  const transaction = signedTransaction(signing, { case: "updateContract", value });
   return { kind: "update", transaction, signed, openings: [opening] };
 }
 
@@ -52,7 +52,7 @@ export function updateContract(signing: LedgerSigning, signed: SignedEnvelope): 
 export function withdrawContract(signing: LedgerSigning, contractId: string, signed: SignedEnvelope): LedgerChange {
   const { commitment, opening } = commitTo("withdrawal", signed.payload);
   const value = create(WithdrawContractSchema, { contractId, commitments: [commitment] });
-  const transaction = signTransaction({ ...signing, action: { case: "withdrawContract", value } });
+  const transaction = signedTransaction(signing, { case: "withdrawContract", value });
   return { kind: "withdraw", transaction, signed, openings: [opening] };
 }
 
@@ -66,7 +66,7 @@ export function freshlySigned(signing: LedgerSigning, change: LedgerChange): Led
   const [current] = signing.signer.certificate.certificates;
   if (signedBy !== undefined && current !== undefined && Buffer.compare(signedBy, current) === 0) return change;
   const { action } = fromBinary(TransactionSchema, envelope.payload);
-  return { ...change, transaction: signTransaction({ ...signing, action }) };
+  return { ...change, transaction: signedTransaction(signing, action) };
 }
 
 /** What the contract enforces: no limit and no end unless the provider set one; of two ends, the earlier. */
@@ -74,4 +74,9 @@ function limitsOf({ policy, accessPermission }: Terms): { accessTimes: number; e
   const ends = [policy.validUntil, accessPermission?.expiration].filter((end) => end !== undefined);
   const [expiration] = ends.sort((one, other) => timestampDate(one).getTime() - timestampDate(other).getTime());
   return { accessTimes: accessPermission?.accessTimes ?? 0, ...(expiration === undefined ? {} : { expiration }) };
+}
+
+/** These bytes are the transaction and are never made again. */
+function signedTransaction({ signer, networkId, now }: LedgerSigning, action: TransactionAction): Uint8Array {
+  return signTransaction(signer, networkId, action, now()).envelope;
 }

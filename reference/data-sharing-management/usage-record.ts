@@ -17,6 +17,7 @@ import { SKEW_MS } from "../envelope/signed-request.ts";
 import type { Signer } from "../envelope/signer.ts";
 import { commit as commitTo } from "../ledger/commitment.ts";
 import type { LedgerEngine } from "../ledger/engine.ts";
+import { signTransaction } from "../ledger/transaction.ts";
 import {
   type Change,
   commit,
@@ -29,7 +30,7 @@ import {
   textTable,
 } from "../store/durable-batch.ts";
 import { type Access, PAGE_BYTES, type Reconciliation, recordOf } from "./access-records.ts";
-import { signTransaction, submitTransaction } from "./dlt-transaction.ts";
+import { submitTransaction } from "./dlt-transaction.ts";
 
 /** A report that has been verified, on an access that is the reporter's. */
 export interface UsageIntent {
@@ -207,15 +208,15 @@ export class UsageRecords {
   #prepare(contractId: string, record: UsageRecord): OpenUsage {
     const { commitment, opening } = commitTo("usage", toBinary(UsageRecordSchema, record));
     const { usageId, accessId } = record;
-    const transaction = signTransaction({
-      signer: this.#signer,
-      networkId: this.#engine.info.networkId,
-      now: this.#now,
-      action: {
+    const transaction = signTransaction(
+      this.#signer,
+      this.#engine.info.networkId,
+      {
         case: "recordUsage",
         value: { $typeName: "x1410.v1.RecordUsage", usageId, accessId, commitments: [commitment] },
       },
-    });
+      this.#now(),
+    ).envelope;
     return {
       contractId,
       record: base64(opening.value),

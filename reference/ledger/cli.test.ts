@@ -74,6 +74,8 @@ test("an intact ledger: verify, head, blocks", async () => {
   expect(await x1410("head", "--data", data)).toMatch(/^height {8}4\nhash/);
   const lines = (await x1410("blocks", "--data", data, "--first", "2", "--last", "3")).trim().split("\n");
   expect(lines.map((line) => line.split(" ")[0])).toEqual(["2", "3"]);
+  const listed = await x1410("blocks", "--data", data, "--first", "2", "--last", "2", "--transactions");
+  expect(listed.split("\n")[1]).toBe(`  ${transactionId} createContract urn:x1410:entity:dssm:m`);
   const [json = ""] = (await x1410("blocks", "--data", data, "--json")).split("\n");
   expect(JSON.parse(json)).toMatchObject({ networkId, height: "1", transactionCount: 1 });
 });

@@ -1,7 +1,7 @@
 // `x1410 ledger`: what an auditor does offline, on the data of a stopped node or on an export, with nothing but the trust anchors.
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { create, fromJson, type JsonValue, toJson, toJsonString } from "@bufbuild/protobuf";
+import { create, fromBinary, fromJson, type JsonValue, toJson, toJsonString } from "@bufbuild/protobuf";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { ChainVerifier } from "../../certs/chain-verifier.ts";
 import { PUBLIC_FILE, writeDurably } from "../../certs/durable-file.ts";
@@ -11,6 +11,7 @@ import {
   Finality,
   InclusionProofSchema,
   TransactionReceiptSchema,
+  TransactionSchema,
 } from "../../gen/x1410/v1/ledger_pb.ts";
 import { GetTransactionResponseSchema } from "../../gen/x1410/v1/ledger_service_pb.ts";
 import {
@@ -62,7 +63,8 @@ export function ledgerCommand(): Command {
     .description("list blocks")
     .option("--first <height>", "from this one", height, 1n)
     .option("--last <height>", "to this one", height)
-    .option("--json", "one header as JSON on each line")
+    .option("--transactions", "with id, kind and signer of each transaction in them")
+    .addOption(new Option("--json", "one header as JSON on each line").conflicts("transactions"))
     .action(action(blocks));
   trusting(sourced(ledger.command("prove")))
     .description("print the evidence for a transaction as JSON, after checking it")
@@ -121,7 +123,7 @@ async function head(print: Print, options: SourceOptions): Promise<void> {
 
 async function blocks(
   print: Print,
-  options: SourceOptions & { first: bigint; last?: bigint; json?: true },
+  options: SourceOptions & { first: bigint; last?: bigint; transactions?: true; json?: true },
 ): Promise<void> {
   await withSource(options, async (source) => {
     for await (const block of source.blocks(options.first)) {
@@ -131,8 +133,15 @@ async function blocks(
       const time = new Date(Number(header.timeUnixMs)).toISOString();
       if (options.json) print(JSON.stringify(toJson(BlockHeaderSchema, header)));
       else print(`${header.height} ${time} ${header.transactionCount} ${hex(blockHash(bytes))}`);
+      if (options.transactions) for (const transaction of block.transactions) print(transactionLine(transaction));
     }
   });
+}
+
+function transactionLine(bytes: Uint8Array): string {
+  const { payload } = decodeEnvelope(bytes);
+  const { action, signer } = fromBinary(TransactionSchema, payload);
+  return `  ${transactionIdOf(payload)} ${action.case} ${signer}`;
 }
 
 async function prove(print: Print, wanted: string, options: TrustOptions): Promise<void> {
