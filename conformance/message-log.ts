@@ -53,6 +53,12 @@ export class MessageLog {
     return call;
   }
 
+  /** Calls that nobody has read to their end: leaving the loop over a stream tells nobody. */
+  close(): void {
+    for (const call of this.calls)
+      if (call.code === "") this.end(call, new ConnectError("left by the kit", Code.Canceled));
+  }
+
   end(call: LoggedCall, cause?: unknown): void {
     call.durationMs = performance.now() - this.#from - call.atMs;
     if (cause === undefined) call.code = "OK";
@@ -95,16 +101,10 @@ export function recorded(transport: Transport, { log, from, to, signal, timeoutM
     async stream(method, own, timeout, header, input) {
       const call = log.begin(from, to, `${method.parent.name}/${method.name}`);
       const watched = each(input, (message) => sent(call, method.input, message));
-      const left = new AbortController();
       try {
-        const either = AbortSignal.any([ended(own), left.signal]);
-        const answer = await transport.stream(method, either, timeout, header, watched);
+        const answer = await transport.stream(method, ended(own), timeout, header, watched);
         const tell = (one: Message) => received(call, method.output, one);
-        const message = finished(answer.message, tell, (cause) => {
-          // Leaving the loop over a stream does not end the call.
-          left.abort();
-          log.end(call, cause);
-        });
+        const message = finished(answer.message, tell, (cause) => log.end(call, cause));
         const { service, header: headers, trailer } = answer;
         return { stream: true, service, method, header: headers, trailer, message } as StreamResponse<
           typeof method.input,

@@ -9,7 +9,7 @@ import { purposes, suiteHash } from "./suite.ts";
 import { entityRoles } from "./target.ts";
 
 /** Rows of the catalogue and methods that no purpose shows yet. Lower it with every purpose added; at 0 it goes. */
-const OPEN_ROWS = 112;
+const OPEN_ROWS = 63;
 
 const folder = new URL("./purposes/", import.meta.url);
 
@@ -17,7 +17,9 @@ test("every file of purposes is in the suite, whole", async () => {
   const inSuite = new Set(purposes);
   for (const name of readdirSync(folder).filter((file) => /^[a-z0-9-]+\.ts$/.test(file))) {
     const module = (await import(new URL(name, folder).href)) as Record<string, unknown>;
-    const lists = Object.entries(module).filter(([exported]) => exported.endsWith("Purposes"));
+    const lists = Object.entries(module).filter(
+      ([exported, list]) => exported.endsWith("Purposes") && Array.isArray(list),
+    );
     for (const [exported, list] of lists)
       for (const each of list as Purpose[]) expect(inSuite.has(each), `${name}: ${exported}: ${each.id}`).toBe(true);
   }

@@ -281,6 +281,7 @@ export class TestCase {
         if (error.code !== Code.NotFound) leftBehind.push(error.message);
       });
     for (const channels of this.#channels.values()) channels.close();
+    this.log.close();
     return leftBehind;
   }
 

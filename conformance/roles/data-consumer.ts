@@ -58,7 +58,7 @@ export class DataConsumer extends User {
   }
 
   /** The published information whose package is `packageId`, as a subscription delivers it within `timeoutMs`. */
-  async awaitPublication(packageId: string, timeoutMs = 10_000): Promise<PublishedInformation> {
+  async awaitPublication(packageId: string, timeoutMs = 20_000): Promise<PublishedInformation> {
     const subscription = this.client(InformationSubscriptionService, "dssm");
     const open = (signal: AbortSignal) =>
       subscription.subscribe({ afterPosition: 0n }, { ...this.inSession, timeoutMs, signal });

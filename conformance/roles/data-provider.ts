@@ -206,7 +206,7 @@ export class DataProvider extends User {
   }
 
   /** F3.9.1, A1.9.1: the first notification of a contract that this provider has not been told of yet. */
-  async awaitContract(policyId: string, timeoutMs = 10_000): Promise<ContractNotification> {
+  async awaitContract(policyId: string, timeoutMs = 20_000): Promise<ContractNotification> {
     const policies = this.client(DataSharingPolicyService, "dssm");
     const open = (signal: AbortSignal) =>
       policies.watchNotifications({ afterPosition: 0n }, { ...this.inSession, timeoutMs, signal });
