@@ -6,9 +6,11 @@ import { dataStorageCallerPurposes } from "./purposes/dss-data-storage-callers.t
 import { invalidDataStoragePurposes } from "./purposes/dss-data-storage-invalid.ts";
 import { dataStorageOrderPurposes } from "./purposes/dss-data-storage-order.ts";
 import { dataSharingAccessPurposes } from "./purposes/dssm-data-sharing-access.ts";
+import { policyRulePurposes } from "./purposes/dssm-policy-rules.ts";
 import { sessionPurposes } from "./purposes/dssm-sessions.ts";
 import { signedRequestsPurposes } from "./purposes/dssm-signed-requests.ts";
 import { userAccountPurposes } from "./purposes/dssm-user-account.ts";
+import { userAccountRulePurposes } from "./purposes/dssm-user-account-rules.ts";
 import { userAuthenticationPurposes } from "./purposes/dssm-user-authentication.ts";
 import { communicationsPurposes } from "./purposes/handshakes.ts";
 import { keyStoragePurposes } from "./purposes/kss-key-storage.ts";
@@ -29,9 +31,11 @@ export const profile = "x1410.v1";
 export const purposes: readonly Purpose[] = [
   communicationsPurposes,
   userAccountPurposes,
+  userAccountRulePurposes,
   userAuthenticationPurposes,
   sessionPurposes,
   signedRequestsPurposes,
+  policyRulePurposes,
   dataSharingAccessPurposes,
   keyStoragePurposes,
   keyStorageOrderPurposes,
