@@ -103,5 +103,5 @@ const chosen = (checks: Check[]): Check[] =>
 writeValidateProto(VALIDATE_MODULE);
 conclude([
   ...(await together(chosen(statics), 2)),
-  ...(await together(chosen([unitTests(projectEnvironment()), kit("grpc"), kit("connect")]), 1)),
+  ...(await together(chosen([unitTests({ environment: projectEnvironment() }), kit("grpc"), kit("connect")]), 1)),
 ]);

@@ -35,27 +35,32 @@ function protoFiles(folder: string): string[] {
   );
 }
 
-function commands(folder: string): string {
-  return `Wrote ${folder}: the .proto files, and the same as a descriptor set, ${DESCRIPTOR_SET}. protoc 3.21 or later takes either.
+/** How stubs come out of the tree in `folder`, one block of shell; the README shows the same. */
+export function stubCommands(folder: string): string {
+  return `cd ${folder} && mkdir -p out && FILES=$(find x1410 buf -name '*.proto')
 
-  cd ${folder} && FILES=$(find x1410 buf -name '*.proto') && mkdir -p out
-
-Python  python3 -m grpc_tools.protoc -I . --python_out=out --grpc_python_out=out $FILES
-Java    protoc -I . --java_out=out --grpc-java_out=out $FILES
-C++     protoc -I . --cpp_out=out --grpc_out=out --plugin=protoc-gen-grpc=$(command -v grpc_cpp_plugin) $FILES
-C#      protoc -I . --csharp_out=out --grpc_out=out --plugin=protoc-gen-grpc=$(command -v grpc_csharp_plugin) $FILES
-Go      FILES=$(find x1410 -name '*.proto'); M=$(printf 'M%s=example.com/x1410/v1,' $FILES)
-        protoc -I . --go_out=out --go_opt=\${M%,} --go-grpc_out=out --go-grpc_opt=\${M%,} $FILES
-Rust    in build.rs: tonic_prost_build::configure().compile_protos(&[/* each file under x1410 */], &["${folder}"])
-
-From the set instead of the tree: --descriptor_set_in=${DESCRIPTOR_SET} in place of -I .`;
+# Python
+protoc -I . --python_out=out --grpc_python_out=out --plugin=protoc-gen-grpc_python=$(which grpc_python_plugin) $FILES
+# Python, by the package grpcio-tools instead of protoc
+python3 -m grpc_tools.protoc -I . --python_out=out --grpc_python_out=out $FILES
+# Java
+protoc -I . --java_out=out --grpc-java_out=out --plugin=protoc-gen-grpc-java=$(which protoc-gen-grpc-java) $FILES
+# C++
+protoc -I . --cpp_out=out --grpc_out=out --plugin=protoc-gen-grpc=$(which grpc_cpp_plugin) $FILES
+# C#
+protoc -I . --csharp_out=out --grpc_out=out --plugin=protoc-gen-grpc=$(which grpc_csharp_plugin) $FILES
+# Go; buf/validate comes from its module
+protoc -I . --go_out=out --go-grpc_out=out $(find x1410 -name '*.proto')`;
 }
 
 if (import.meta.main) {
   const folder = process.argv[2] ?? DEFAULT_FOLDER;
   try {
     await exportProto(resolve(folder));
-    console.log(commands(folder));
+    console.log(`Wrote ${folder}: the .proto files, and the same as a descriptor set, ${DESCRIPTOR_SET}.
+protoc 3.21 or later takes either: --descriptor_set_in=${DESCRIPTOR_SET} in place of -I . takes the set.
+
+${stubCommands(folder)}`);
   } catch (error) {
     console.error(`proto:export: ${error instanceof Error ? error.message : error}`);
     process.exitCode = 1;

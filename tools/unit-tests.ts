@@ -13,16 +13,24 @@ interface VitestReport {
   readonly testResults: readonly { readonly status: string; readonly assertionResults: readonly unknown[] }[];
 }
 
-/** All tests, under `environment`. */
-export function unitTests(environment: NodeJS.ProcessEnv, timeoutMs?: number): Check {
+export interface UnitTestOptions {
+  readonly name?: string;
+  readonly environment: NodeJS.ProcessEnv;
+  readonly timeoutMs?: number;
+  /** Only these; all unless told. */
+  readonly files?: readonly string[];
+}
+
+/** The tests of the chosen files, each counted. */
+export function unitTests({ name = "unit tests", environment, timeoutMs, files = [] }: UnitTestOptions): Check {
   return {
-    name: "unit tests",
+    name,
     async run() {
       const folder = mkdtempSync(join(tmpdir(), "x1410-check-"));
       const file = join(folder, "vitest.json");
       try {
         const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${file}`];
-        const { code, output } = await run("vitest", ["run", "--silent=passed-only", ...reporters], {
+        const { code, output } = await run("vitest", ["run", "--silent=passed-only", ...reporters, ...files], {
           env: { ...environment, NO_COLOR: "1", FORCE_COLOR: "0" },
           ...(timeoutMs !== undefined && { timeoutMs }),
         });
