@@ -1,0 +1,81 @@
+// Every entity in a process of its own: they serve together, and end together however one of them ends. In a campaign the four procedures
+// run against them over both client stacks.
+import { readdirSync, readFileSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { StackProcess } from "../reference/stack/crash.fixture.ts";
+import { campaign } from "../tools/seeded-share.ts";
+import { ROOT, run } from "../tools/toolchain.ts";
+
+let folder: string;
+let data: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "x1410-split-"));
+  data = join(folder, "data");
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+const entityNames = ["ca", "ledger-2", "ledger-3", "ledger-1", "kss", "dss", "dssm"];
+
+function children({ pid }: StackProcess): number[] {
+  return readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").split(" ").filter(Boolean).map(Number);
+}
+
+const runs = (pid: number) => readdirSync("/proc").includes(`${pid}`);
+
+/** Resolves when none of the processes runs any more: when the last of them lets go of the pipe that it has inherited. */
+function ended(pids: readonly number[]): Promise<unknown> {
+  return run("tail", [...pids.flatMap((pid) => ["--pid", `${pid}`]), "-f", "/dev/null"], { timeoutMs: 20_000 });
+}
+
+const linux = process.platform === "linux";
+
+test.skipIf(!linux)(
+  "where one is killed the others end, and one line says which it was",
+  async () => {
+    const stack = await StackProcess.start(data, "--split");
+    expect(Object.keys(stack.ready.entities)).toEqual(entityNames);
+    const [authority = 0, follower = 0, ...others] = children(stack);
+    expect(others).toHaveLength(entityNames.length - 2);
+    process.kill(follower, "SIGKILL");
+    expect(await stack.ended).toEqual({
+      code: 1,
+      signal: null,
+      errors: `x1410: ledger-2 has ended (SIGKILL); the stack was stopped, its data is kept in ${data}\n`,
+    });
+    expect([authority, ...others].filter(runs)).toEqual([]);
+  },
+  60_000,
+);
+
+test.skipIf(!linux)(
+  "where their starter is killed they end, and start again on the same data at once",
+  async () => {
+    const stack = await StackProcess.start(data, "--split");
+    const orphans = children(stack);
+    expect(orphans).toHaveLength(entityNames.length);
+    await stack.kill();
+    if (campaign) {
+      // What is still ending holds its database for a moment; whoever starts now waits for it.
+      const next = await StackProcess.start(data, "--split");
+      expect(await next.stop()).toEqual({ code: 0, signal: null, errors: "" });
+    }
+    await ended(orphans);
+    expect(orphans.filter(runs)).toEqual([]);
+  },
+  60_000,
+);
+
+test.runIf(campaign).each(["grpc", "connect"])(
+  "the four procedures over %s",
+  async (client) => {
+    const stack = await StackProcess.start(data, "--split");
+    const command = [join(ROOT, "bin/x1410.js"), "conformance", "run", "--client", client];
+    const { code, output } = await run(process.execPath, [...command, "--target", stack.ready.targetFile]);
+    expect(code, output).toBe(0);
+    expect(await stack.stop()).toEqual({ code: 0, signal: null, errors: "" });
+  },
+  120_000,
+);
