@@ -64,7 +64,7 @@ async function publish(file: string, options: PublishOptions): Promise<void> {
     }
     const desensitization = collected.report;
     if (options.json) return printJson({ ...summaryOf(publication), ...(desensitization && { desensitization }) });
-    if (desensitization !== undefined) print(`Desensitized ${desensitization.records} records by ${options.rules}.`);
+    if (desensitization !== undefined) print(`Desensitized by ${options.rules}; records: ${desensitization.records}.`);
     printPublication(publication);
   });
 }
