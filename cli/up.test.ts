@@ -155,7 +155,7 @@ describe("refused in one line", () => {
       const { code, output } = await x1410("up", "--base-port", `${port}`, "--data", other);
       expect(code).toBe(1);
       expect(output).toMatch(
-        line(`127.0.0.1:${port} is in use by another process: choose other ports with --base-port`),
+        line(`127.0.0.1:${port} is in use by another process: choose another port with --base-port`),
       );
     }
   });
