@@ -17,13 +17,19 @@ export async function stateClosed(directory: string): Promise<void> {
   writeDurably(join(directory, fileName), `${JSON.stringify(Object.fromEntries(sizes))}\n`, PRIVATE_FILE);
 }
 
-/** Compares with the statement, where there is one: after a crash there is none. @throws DatabaseDamage */
-export async function checkClosed(directory: string): Promise<void> {
-  for (const [name, size] of Object.entries(read(directory))) {
+/**
+ * Compares with the statement.
+ * @returns whether there is one: after a crash there is none
+ * @throws DatabaseDamage
+ */
+export async function checkClosed(directory: string): Promise<boolean> {
+  const statement = read(directory);
+  for (const [name, size] of Object.entries(statement ?? {})) {
     const now = await stat(join(directory, "db", name)).catch(() => undefined);
     if (now === undefined) throw new DatabaseDamage(`${name} is missing`);
     if (now.size !== size) throw new DatabaseDamage(`${name} has ${now.size} bytes instead of ${size}`);
   }
+  return statement !== undefined;
 }
 
 /** Withdraws the statement; before the database is opened. */
@@ -32,9 +38,9 @@ export async function withdrawClosed(directory: string): Promise<void> {
   syncDirectory(directory);
 }
 
-function read(directory: string): Statement {
+function read(directory: string): Statement | undefined {
   const text = readIfPresent(join(directory, fileName))?.toString();
-  if (text === undefined) return {};
+  if (text === undefined) return undefined;
   try {
     return JSON.parse(text) as Statement;
   } catch (cause) {

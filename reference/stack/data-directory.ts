@@ -106,8 +106,7 @@ export async function openDatabase(directory: string, check = { contents: true }
   const lock = await takeLock(directory, lockTimeoutMs);
   let db: Level<string, string>;
   try {
-    await checkClosed(directory);
-    await checkDatabase(path, check);
+    await checkDatabase(path, { ...check, closed: await checkClosed(directory) });
     await withdrawClosed(directory);
     // Not before: whoever makes a Level opens it.
     db = new Level<string, string>(path);

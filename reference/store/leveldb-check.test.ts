@@ -121,6 +121,7 @@ test("a log whose last entry a crash cut short passes, as LevelDB recovers it", 
   const whole = readFileSync(log);
   writeFileSync(log, whole.subarray(0, whole.length - 20));
   await checkDatabase(copy);
+  await expect(checkDatabase(copy, { closed: true })).rejects.toThrow(DatabaseDamage);
   writeFileSync(log, Buffer.concat([whole.subarray(0, whole.length - 20), Buffer.alloc(5000)]));
   await checkDatabase(copy);
 });

@@ -10,8 +10,10 @@ const last = 4;
 /** What a log file holds. */
 export interface LogContents {
   readonly records: readonly Uint8Array[];
-  /** Offset of a piece that was written and has been altered since; a last piece that a crash cut short is no damage. */
+  /** Offset of a piece that was written and has been altered since. */
   readonly damagedAt: number | undefined;
+  /** Offset of a last piece of which only the beginning is there, as a crash leaves it. */
+  readonly cutShortAt: number | undefined;
 }
 
 export function readLog(file: Buffer): LogContents {
@@ -24,7 +26,11 @@ export function readLog(file: Buffer): LogContents {
       continue;
     }
     const piece = readPiece(file, at);
-    if (piece === undefined) return { records, damagedAt: isCutShort(file, at) ? undefined : at };
+    if (piece === undefined) {
+      return isCutShort(file, at)
+        ? { records, damagedAt: undefined, cutShortAt: at }
+        : { records, damagedAt: at, cutShortAt: undefined };
+    }
     pieces.push(piece.payload);
     if (piece.type === whole || piece.type === last) {
       records.push(Buffer.concat(pieces));
@@ -32,7 +38,7 @@ export function readLog(file: Buffer): LogContents {
     }
     at += headerBytes + piece.payload.length;
   }
-  return { records, damagedAt: undefined };
+  return { records, damagedAt: undefined, cutShortAt: undefined };
 }
 
 /** LevelDB stores a checksum so that data which contains checksums does not have a trivial one itself. */
