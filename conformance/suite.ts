@@ -5,7 +5,11 @@ import { dataStoragePurposes } from "./purposes/dss-data-storage.ts";
 import { dataStorageCallerPurposes } from "./purposes/dss-data-storage-callers.ts";
 import { invalidDataStoragePurposes } from "./purposes/dss-data-storage-invalid.ts";
 import { dataStorageOrderPurposes } from "./purposes/dss-data-storage-order.ts";
+import { accessRecordPurposes } from "./purposes/dssm-access-records.ts";
+import { accessRulePurposes } from "./purposes/dssm-access-rules.ts";
 import { dataSharingAccessPurposes } from "./purposes/dssm-data-sharing-access.ts";
+import { policyInopportunePurposes } from "./purposes/dssm-policy-inopportune.ts";
+import { policyOrderPurposes } from "./purposes/dssm-policy-order.ts";
 import { policyRulePurposes } from "./purposes/dssm-policy-rules.ts";
 import { sessionPurposes } from "./purposes/dssm-sessions.ts";
 import { signedRequestsPurposes } from "./purposes/dssm-signed-requests.ts";
@@ -36,7 +40,11 @@ export const purposes: readonly Purpose[] = [
   sessionPurposes,
   signedRequestsPurposes,
   policyRulePurposes,
+  policyOrderPurposes,
+  policyInopportunePurposes,
   dataSharingAccessPurposes,
+  accessRulePurposes,
+  accessRecordPurposes,
   keyStoragePurposes,
   keyStorageOrderPurposes,
   invalidKeyStoragePurposes,

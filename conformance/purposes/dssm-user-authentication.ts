@@ -1,5 +1,5 @@
 // Authentication and authorization for users (AAU, clause 6.2.2): challenges, statements, sessions.
-import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
 import type { SignedEnvelope } from "../../gen/x1410/v1/envelope_pb.ts";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { InformationPublicationService } from "../../gen/x1410/v1/information_publication_pb.ts";
@@ -7,8 +7,6 @@ import { UserAccountService } from "../../gen/x1410/v1/user_account_pb.ts";
 import {
   type BeginAuthenticationResponse,
   ManagementAuthenticationStatementSchema,
-  UserAuthenticationService,
-  UserAuthenticationStatementSchema,
 } from "../../gen/x1410/v1/user_authentication_pb.ts";
 import { signMessage } from "../../reference/envelope/sign.ts";
 import { withBitFlipped } from "../mutation.ts";
@@ -16,6 +14,7 @@ import { expect } from "../procedures/procedure.ts";
 import { DataConsumer } from "../roles/data-consumer.ts";
 import type { User } from "../roles/user.ts";
 import type { TestCase } from "../test-case.ts";
+import { aau, complete, fields, passes, statement, userWithAccount } from "./dssm-user-statement.ts";
 import { type MalformedField, malformedField, notIds } from "./malformed-field.ts";
 import { type Purpose, type PurposeId, purpose } from "./purpose.ts";
 import { wrongCaller } from "./wrong-caller.ts";
@@ -28,48 +27,6 @@ const common = {
   methods: ["UserAuthenticationService/BeginAuthentication", "UserAuthenticationService/CompleteAuthentication"],
   initialState: "a user with a certificate and an account",
 } as const;
-
-type StatementFields = MessageInitShape<typeof UserAuthenticationStatementSchema>;
-
-const aau = (user: User) => user.client(UserAuthenticationService, "dssm");
-
-function fields(t: TestCase, user: User, challenge: BeginAuthenticationResponse): StatementFields {
-  return {
-    userNonce: t.random(32),
-    managementNonce: challenge.managementNonce,
-    userIdentity: user.identity,
-    managementIdentity: user.management,
-    userCertificateSha256: user.certificateSha256,
-  };
-}
-
-function statement(
-  t: TestCase,
-  user: User,
-  challenge: BeginAuthenticationResponse,
-  changed: StatementFields = {},
-  signer: User = user,
-): SignedEnvelope {
-  const message = create(UserAuthenticationStatementSchema, {
-    ...fields(t, user, challenge),
-    ...(changed as Record<string, never>),
-  });
-  return signMessage(signer.signer, UserAuthenticationStatementSchema, message);
-}
-
-/** A user of the kit whose account exists, without touching the session that purposes share. */
-async function userWithAccount(t: TestCase): Promise<DataConsumer> {
-  return t.inSession(t.consumer);
-}
-
-function complete(user: User, { challengeId }: BeginAuthenticationResponse, envelope: SignedEnvelope) {
-  return aau(user).completeAuthentication({ challengeId, statement: envelope });
-}
-
-async function passes(t: TestCase, user: User) {
-  const challenge = await aau(user).beginAuthentication({});
-  return complete(user, challenge, statement(t, user, challenge));
-}
 
 interface WrongStatement {
   readonly id: PurposeId;

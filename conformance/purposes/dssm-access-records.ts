@@ -1,0 +1,205 @@
+// Access and usage records (DSAM7, UR2; clauses 6.2.2 and 7.2.4) of a data-sharing service management.
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { DataSharingAccessService } from "../../gen/x1410/v1/data_sharing_access_pb.ts";
+import { UsageKind, UsageReportSchema } from "../../gen/x1410/v1/data_sharing_pb.ts";
+import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
+import { signMessage } from "../../reference/envelope/sign.ts";
+import { expect } from "../procedures/procedure.ts";
+import type { User } from "../roles/user.ts";
+import { sharedData } from "./dssm-shared-data.ts";
+import { grantedAccess, refusedUse } from "./dssm-signed-requests.ts";
+import { type MalformedField, malformedField, notIds } from "./malformed-field.ts";
+import { type Purpose, purpose } from "./purpose.ts";
+
+const accesses = (user: User) => user.client(DataSharingAccessService, "dssm");
+const managed = { clause: "6.2.2", capabilities: ["DSAM7", "C9"] } as const;
+
+const malformed: readonly MalformedField[] = [
+  {
+    id: "TP/DSSM/DSAM/BI-90",
+    method: "DataSharingAccessService/GetAccessRecord",
+    field: "access_id",
+    holds: "a path that leads elsewhere",
+    likelyMistake: "ids are used as given, as keys of the store",
+    async requests(t) {
+      const { record } = await grantedAccess(t);
+      const get = (accessId: string) => accesses(t.consumer).getAccessRecord({ accessId }, t.consumer.inSession);
+      return { right: () => get(record?.accessId ?? ""), wrong: () => get(notIds.traversal) };
+    },
+  },
+  {
+    id: "TP/DSSM/DSAM/BI-91",
+    method: "DataSharingAccessService/UpdateAccessRecord",
+    field: "note",
+    holds: "1025 characters",
+    likelyMistake: "notes are kept at any length, at the management's cost",
+    async requests(t) {
+      const { record } = await grantedAccess(t);
+      const accessId = record?.accessId ?? "";
+      const note = (length: number) =>
+        accesses(t.consumer).updateAccessRecord({ accessId, note: "x".repeat(length) }, t.consumer.inSession);
+      return { right: () => note(1024), wrong: () => note(1025) };
+    },
+  },
+  {
+    id: "TP/DSSM/DSAM/BI-92",
+    method: "DataSharingAccessService/ListAccessRecords",
+    field: "page_token",
+    holds: "no token that a page ended with",
+    likelyMistake: "a token that does not parse is taken for the beginning: a client loops for ever",
+    async requests(t) {
+      const consumer = await t.inSession(t.consumer);
+      const list = (pageToken: string) =>
+        accesses(consumer).listAccessRecords({ pageSize: 1, pageToken }, consumer.inSession);
+      return { right: () => list(""), wrong: () => list("not/a/token") };
+    },
+  },
+  {
+    id: "TP/DSSM/DSAM/BI-93",
+    method: "DataSharingAccessService/ListUsageRecords",
+    field: "contract_address",
+    holds: "the address of a package",
+    likelyMistake: "an address that is none is answered with an empty list",
+    async requests(t) {
+      const { contractAddress, stored } = await sharedData(t, { accessTimes: 1, readOnly: true });
+      const list = (address: string) =>
+        accesses(t.consumer).listUsageRecords({ contractAddress: address }, t.consumer.inSession);
+      return { right: () => list(contractAddress), wrong: () => list(stored.address) };
+    },
+  },
+];
+
+export const accessRecordPurposes: readonly Purpose[] = [
+  ...malformed.map((row) => malformedField(row, { clause: "6.2.2", capabilities: ["DSAM7"] })),
+  purpose({
+    ...managed,
+    id: "TP/DSSM/DSAM/BV-08",
+    title: "shows a consumer its access, with evidence that it is on the ledger",
+    capabilities: ["DSAM7", "C9", "S4"],
+    methods: ["DataSharingAccessService/GetAccessRecord"],
+    initialState: "an access granted",
+    stimulus: "GetAccessRecord",
+    expected: "the record as answered by RequestAccess, a proof, openings",
+    likelyMistake: "the record is written when it is asked for, its times and numbers new",
+    async run(t) {
+      const grant = await grantedAccess(t);
+      const accessId = grant.record?.accessId ?? "";
+      const answer = await accesses(t.consumer).getAccessRecord({ accessId }, t.consumer.inSession);
+      expect(answer.record?.accessId === accessId && answer.record.accessNumber === 1, "the access, number 1");
+      expect(answer.record.consumerIdentity === t.consumer.identity, "the consumer");
+      expect(answer.record.contractAddress === grant.record?.contractAddress, "the contract");
+      expect(answer.proof !== undefined && answer.openings.length > 0, "a proof and openings");
+    },
+  }),
+  purpose({
+    ...managed,
+    id: "TP/DSSM/DSAM/BV-09",
+    title: "keeps a consumer's note, and puts a record aside without losing it",
+    methods: ["DataSharingAccessService/UpdateAccessRecord", "DataSharingAccessService/ListAccessRecords"],
+    initialState: "an access granted",
+    stimulus: "UpdateAccessRecord with a note, archived; ListAccessRecords of the contract without and with archived",
+    expected: "the note; left out of the one list, and in the other",
+    likelyMistake: "archiving deletes the record, though the ledger refers to it",
+    async run(t) {
+      const { record } = await grantedAccess(t);
+      const { accessId = "", contractAddress = "" } = record ?? {};
+      const { inSession } = t.consumer;
+      const changed = await accesses(t.consumer).updateAccessRecord(
+        { accessId, note: "for the report", archived: true },
+        inSession,
+      );
+      expect(changed.record?.note === "for the report" && changed.record.archived, "the note, archived");
+      const list = async (includeArchived: boolean) =>
+        (await accesses(t.consumer).listAccessRecords({ contractAddress, includeArchived }, inSession)).records;
+      expect((await list(false)).length === 0, "left out of the list without archived records");
+      const [kept] = await list(true);
+      expect(kept?.accessId === accessId && kept.note === "for the report", "kept, with its note, in the other");
+    },
+  }),
+  purpose({
+    ...managed,
+    id: "TP/DSSM/DSAM/BV-10",
+    title: "lists a consumer's accesses oldest first, each once, and none of others",
+    methods: ["DataSharingAccessService/ListAccessRecords"],
+    initialState: "three accesses of a consumer and one of another to one contract",
+    stimulus: "ListAccessRecords of the contract in pages of two",
+    expected: "the three in the order of their numbers, two a page at most",
+    likelyMistake: "records are listed by contract: consumers see one another",
+    async run(t) {
+      const { found, contractAddress } = await sharedData(t, { accessTimes: 3, readOnly: true });
+      const other = await t.inSession(t.secondConsumer);
+      await other.requestAccess(other.signRequest(other.accessRequest(found)));
+      for (let count = 0; count < 3; count++)
+        await t.consumer.requestAccess(t.consumer.signRequest(t.consumer.accessRequest(found)));
+      const numbers: number[] = [];
+      let pageToken = "";
+      do {
+        const page = await accesses(t.consumer).listAccessRecords(
+          { contractAddress, pageSize: 2, pageToken },
+          t.consumer.inSession,
+        );
+        expect(page.records.length <= 2, "two records a page at most");
+        expect(
+          page.records.every(({ consumerIdentity }) => consumerIdentity === t.consumer.identity),
+          "the consumer's own records",
+        );
+        numbers.push(...page.records.map(({ accessNumber }) => accessNumber));
+        pageToken = page.nextPageToken;
+      } while (pageToken !== "");
+      expect(numbers.join() === "1,2,3", `accesses 1, 2 and 3 (got ${numbers.join(", ")})`);
+    },
+  }),
+  purpose({
+    id: "TP/DSSM/DSAM/BV-11",
+    title: "shows usage to the provider of the data, and to each consumer its own",
+    clause: "7.2.4",
+    steps: ["F4.11", "F4.18"],
+    capabilities: ["UR1", "UR2"],
+    methods: ["DataSharingAccessService/ListUsageRecords", "DataSharingAccessService/ReportUsage"],
+    initialState: "accesses of two consumers to one contract, the first of which reports an opening",
+    stimulus: "ListUsageRecords by the provider, by each consumer, and by a stranger",
+    expected: "GRANTED, GRANTED, OPENED to the provider; to each consumer its own; nothing to the stranger",
+    likelyMistake: "usage is shown to whoever knows the contract's address",
+    async run(t) {
+      const { found, contractAddress } = await sharedData(t, { accessTimes: 1, readOnly: true });
+      const second = await t.inSession(t.secondConsumer);
+      const grant = await t.consumer.requestAccess(t.consumer.signRequest(t.consumer.accessRequest(found)));
+      await second.requestAccess(second.signRequest(second.accessRequest(found)));
+      await t.consumer.reportUsage(grant.record?.accessId ?? "", UsageKind.OPENED, "shown");
+      const usage = async (user: User) =>
+        (await accesses(user).listUsageRecords({ contractAddress }, user.inSession)).records;
+      const kinds = (await usage(t.provider)).map(({ kind }) => kind);
+      const { GRANTED, OPENED } = UsageKind;
+      expect(kinds.join() === [GRANTED, GRANTED, OPENED].join(), "GRANTED, GRANTED and OPENED to the provider");
+      const own = await usage(second);
+      expect(own.length === 1 && own[0]?.consumerIdentity === second.identity, "its own grant to the second consumer");
+      const stranger = await t.inSession(t.secondProvider);
+      expect((await usage(stranger)).length === 0, "nothing to a stranger");
+    },
+  }),
+  purpose({
+    id: "TP/DSSM/DSAM/BI-94",
+    title: "takes no report of a use that lies before the access or in the future",
+    clause: "7.2.4",
+    steps: ["F4.18"],
+    capabilities: ["UR2"],
+    methods: ["DataSharingAccessService/ReportUsage"],
+    initialState: "an access granted",
+    stimulus: "ReportUsage that occurred an hour before the access; an hour ahead",
+    expected: { reason: ErrorReason.USAGE_INVALID },
+    twin: "ReportUsage that occurred now",
+    likelyMistake: "the time is recorded as reported",
+    async run(t) {
+      const { record } = await grantedAccess(t);
+      const accessId = record?.accessId ?? "";
+      const report = (shiftMs: number) => {
+        const message = refusedUse(t.consumer, accessId);
+        message.occurredAt = timestampFromDate(new Date(Date.now() + shiftMs));
+        const signed = signMessage(t.consumer.signer, UsageReportSchema, message);
+        return accesses(t.consumer).reportUsage({ report: signed }, t.consumer.inSession);
+      };
+      await t.positiveTwin("now", () => report(0));
+      for (const shift of [-3_600_000, 3_600_000]) await t.expectRefusal(() => report(shift));
+    },
+  }),
+];
