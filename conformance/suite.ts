@@ -7,10 +7,12 @@ import { invalidDataStoragePurposes } from "./purposes/dss-data-storage-invalid.
 import { dataStorageOrderPurposes } from "./purposes/dss-data-storage-order.ts";
 import { accessRecordPurposes } from "./purposes/dssm-access-records.ts";
 import { accessRulePurposes } from "./purposes/dssm-access-rules.ts";
+import { componentPurposes } from "./purposes/dssm-components.ts";
 import { dataSharingAccessPurposes } from "./purposes/dssm-data-sharing-access.ts";
 import { policyInopportunePurposes } from "./purposes/dssm-policy-inopportune.ts";
 import { policyOrderPurposes } from "./purposes/dssm-policy-order.ts";
 import { policyRulePurposes } from "./purposes/dssm-policy-rules.ts";
+import { publicationPurposes } from "./purposes/dssm-publication.ts";
 import { sessionPurposes } from "./purposes/dssm-sessions.ts";
 import { signedRequestsPurposes } from "./purposes/dssm-signed-requests.ts";
 import { userAccountPurposes } from "./purposes/dssm-user-account.ts";
@@ -45,6 +47,8 @@ export const purposes: readonly Purpose[] = [
   dataSharingAccessPurposes,
   accessRulePurposes,
   accessRecordPurposes,
+  publicationPurposes,
+  componentPurposes,
   keyStoragePurposes,
   keyStorageOrderPurposes,
   invalidKeyStoragePurposes,
