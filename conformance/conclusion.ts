@@ -10,8 +10,8 @@ import { overwrite, type Verdict } from "./verdict.ts";
 export const exitCodes = { passed: 0, failed: 1, inconclusive: 2, fault: 3, stale: 4 } as const;
 
 export interface Evidence {
-  readonly selection: Selection;
-  readonly results: readonly PurposeResult[];
+  readonly selection: Pick<Selection, "outOfReach" | "filtered">;
+  readonly results: readonly Pick<PurposeResult, "id" | "verdict">[];
   readonly findings: readonly Finding[];
   readonly untested: readonly string[];
   /** Whether somebody left purposes out by filters. */

@@ -1,5 +1,4 @@
 // `x1410 conformance run`: performs test purposes against an implementation and says what may be said of it.
-import { writeFile } from "node:fs/promises";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { campaign } from "../campaign.ts";
 import { type ClientStack, clientStacks } from "../channels.ts";
@@ -7,12 +6,13 @@ import { readExpectedFailures } from "../expected-failures.ts";
 import { CampaignConsole } from "../report/campaign-console.ts";
 import { ConsoleReport } from "../report/console.ts";
 import { ProcedureConsole } from "../report/procedure-console.ts";
+import { prepareReportFiles, type ReportFiles, writeReportFiles } from "../report/report-files.ts";
 import { purposes } from "../suite.ts";
 import { type EntityRole, entityRoles } from "../target.ts";
 import { type FilterOptions, filtersOf, wholeNumber, withFilters } from "./filters.ts";
 import { openTarget } from "./open-target.ts";
 
-interface RunOptions extends FilterOptions {
+interface RunOptions extends FilterOptions, ReportFiles {
   readonly target?: string;
   readonly reference: EntityRole[];
   readonly command?: string;
@@ -25,7 +25,6 @@ interface RunOptions extends FilterOptions {
   readonly budget: number;
   readonly seed: string;
   readonly mib: number;
-  readonly json?: string;
 }
 
 const procedureIds = ["F3", "F4", "A1", "A2"];
@@ -49,6 +48,8 @@ export function runCommand(): Command {
     .option("--seed <text>", "makes data and mutations", "1410")
     .option("--mib <n>", "size of the subscriber records in MiB", wholeNumber(1), 3)
     .option("--json <file>", "write the report as JSON as well")
+    .option("--junit <file>", "and as JUnit XML")
+    .option("--html <file>", "and as one HTML page")
     .addHelpText(
       "after",
       "\nExit codes: 0 conformant, or with a filter all that was selected passed; 1 not conformant; 2 inconclusive, or passed and not complete;" +
@@ -62,11 +63,7 @@ async function run(options: RunOptions): Promise<void> {
     options.expectedFailures === undefined
       ? new Map<string, string>()
       : await readExpectedFailures(options.expectedFailures, new Set(purposes.map(({ id }) => id)));
-  // Hours may pass until it is written: a folder that is not there is told of now.
-  if (options.json !== undefined)
-    await writeFile(options.json, "").catch((cause: NodeJS.ErrnoException) => {
-      throw new Error(`cannot write the report to ${options.json} (${cause.code}); name another file with --json`);
-    });
+  await prepareReportFiles(options);
   const print = (line: string) => process.stdout.write(`${line}\n`);
   const coloured = process.stdout.isTTY === true;
   const steps = options.procedures === true || options.procedure !== undefined;
@@ -101,7 +98,7 @@ async function run(options: RunOptions): Promise<void> {
       onResult: (one, purpose) => report.result(one, purpose),
     });
     report.summary(result);
-    if (options.json !== undefined) await writeFile(options.json, `${JSON.stringify(result, undefined, 2)}\n`);
+    await writeReportFiles(result, options);
     process.exitCode = result.exitCode;
   } finally {
     await target.close();
