@@ -4,7 +4,7 @@ import { PendingStorage, type WatchNotificationsResponse } from "../../gen/x1410
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { expect } from "../procedures/procedure.ts";
 import { expectRefusal } from "../refusal.ts";
-import type { DataProvider } from "../roles/data-provider.ts";
+import { DataProvider } from "../roles/data-provider.ts";
 import { dataStorage } from "./dss-stored-package.ts";
 import {
   currentPolicy,
@@ -221,8 +221,9 @@ export const policyOrderPurposes: readonly Purpose[] = [
     async run(t) {
       const others = await submit(await draft(t, undefined, t.secondProvider));
       const own: string[] = [];
-      for (let count = 0; count < 3; count++) own.push((await submit(await draft(t))).policyId);
-      const provider = t.provider;
+      const provider = await t.freshUser(DataProvider);
+      await provider.logIn();
+      for (let count = 0; count < 3; count++) own.push((await submit(await draft(t, undefined, provider))).policyId);
       const seen: string[] = [];
       let pageToken = "";
       do {
