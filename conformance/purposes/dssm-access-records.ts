@@ -75,7 +75,7 @@ export const accessRecordPurposes: readonly Purpose[] = [
     ...managed,
     id: "TP/DSSM/DSAM/BV-08",
     title: "shows a consumer its access, with evidence that it is on the ledger",
-    capabilities: ["DSAM7", "C9", "S4"],
+    capabilities: ["DSAM2", "DSAM7", "C9", "S4"],
     methods: ["DataSharingAccessService/GetAccessRecord"],
     initialState: "an access granted",
     stimulus: "GetAccessRecord",

@@ -250,7 +250,7 @@ export const accessRulePurposes: readonly Purpose[] = [
     title: "signs a requested permission with the terms that the provider set",
     clause: "7.2.3",
     steps: ["F4.8", "F4.9", "F4.10", "F4.11"],
-    capabilities: ["APM4", "APM5", "APM6", "DSAM6"],
+    capabilities: ["APM2", "APM3", "APM4", "APM5", "APM6", "DSAM6"],
     initialState: "data shared with three accesses",
     stimulus: "RequestAccess twice",
     expected:

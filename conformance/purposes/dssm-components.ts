@@ -253,7 +253,7 @@ export const componentPurposes: readonly Purpose[] = [
     id: "TP/DSSM/API/CA-01",
     title: "tells users which entities there are, where, and under which certificates",
     clause: "6.2.1",
-    capabilities: ["U4"],
+    capabilities: ["U4", "API1"],
     methods: ["SystemManagementService/GetNetworkParameters"],
     initialState: "users with certificates and no session",
     stimulus: "GetNetworkParameters by a provider, a consumer and an operator",

@@ -25,7 +25,7 @@ const found = { clause: "7.3.2", steps: ["F3.10", "F4.1", "A2.1"], capabilities:
 const told = {
   clause: "7.3.1",
   steps: ["F3.11", "F3.12", "A1.12"],
-  capabilities: ["SUB1", "SUB2", "C1", "U5"],
+  capabilities: ["PUB3", "SUB1", "SUB2", "C1", "U5"],
 } as const;
 
 const publication = (user: User) => user.client(InformationPublicationService, "dssm");

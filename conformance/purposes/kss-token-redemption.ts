@@ -27,6 +27,7 @@ interface WrongToken {
   readonly stimulus: string;
   readonly reason: ErrorReason;
   readonly likelyMistake: string;
+  readonly capabilities?: readonly string[];
   /** The token that is refused; `good` is one that nothing is wrong with. */
   readonly wrong: (t: TestCase, key: StoredKey, good: string) => Promise<string> | string;
 }
@@ -60,6 +61,8 @@ const wrongTokens: readonly WrongToken[] = [
     title: "refuses GetKey without a token",
     stimulus: "no token at all",
     reason: ErrorReason.TOKEN_MISSING,
+    // Who was handed a package by others has the ciphertext and no token.
+    capabilities: ["TV1", "S3"],
     likelyMistake: "an empty token is verified like any other and refused as invalid, or not verified at all",
     wrong: () => "",
   },
