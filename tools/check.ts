@@ -40,8 +40,8 @@ const statics: Check[] = [
   },
 ];
 
-/** The kit over one of its client stacks; every step that was judged counts. */
-function kit(client: string): Check {
+/** The kit over one of its client stacks; every purpose and every step of a procedure that was judged counts. */
+function kit(client: string, ...options: string[]): Check {
   return {
     name: `the kit over ${client}`,
     async run() {
@@ -58,6 +58,7 @@ function kit(client: string): Check {
           "1",
           "--json",
           file,
+          ...options,
         ]);
         if (!existsSync(file)) return failure(output);
         const { results, conformance } = JSON.parse(readFileSync(file, "utf8")) as KitReport;
@@ -103,5 +104,8 @@ const chosen = (checks: Check[]): Check[] =>
 writeValidateProto(VALIDATE_MODULE);
 conclude([
   ...(await together(chosen(statics), 2)),
-  ...(await together(chosen([unitTests({ environment: projectEnvironment() }), kit("grpc"), kit("connect")]), 1)),
+  ...(await together(
+    chosen([unitTests({ environment: projectEnvironment() }), kit("grpc"), kit("connect", "--procedures")]),
+    1,
+  )),
 ]);
