@@ -30,9 +30,9 @@ test("there are seven subsets", () => {
 });
 
 describe("the reference passes", () => {
-  // All in the campaign, the whole and two others elsewhere.
-  const parts = seededShare(subsets.slice(0, 6), 2);
-  test.each([...parts, ...subsets.slice(6)].map((roles) => [roles.join(" and "), roles] as const))(
+  // All in the campaign, two elsewhere; `npm test` has the whole on the command line.
+  const parts = [...seededShare(subsets.slice(0, 6), 2), ...(isCampaign ? subsets.slice(6) : [])];
+  test.each(parts.map((roles) => [roles.join(" and "), roles] as const))(
     "as %s, and nothing is left on it",
     { timeout: isCampaign ? 300_000 : 120_000 },
     async (_, roles) => {
