@@ -15,6 +15,9 @@ const kinds = {
 } as const;
 const statuses = { M: "mandatory", R: "recommended", O: "optional" } as const;
 
+/** Of what passed, the calls that end it; hundreds of purposes whole would be more than a phone takes. */
+const PASSED_CALLS = 4;
+
 export function anchorOf(id: string): string {
   return id.replaceAll("/", "-");
 }
@@ -55,7 +58,7 @@ ${when(procedure.length === 0, () =>
       })),
     }),
   ),
-)}${when(procedure.length > 0, () => markup`<ol class="steps">${procedure.map(stepLine)}</ol>\n`)}${calls(messages)}</div>
+)}${when(procedure.length > 0, () => markup`<ol class="steps">${procedure.map(stepLine)}</ol>\n`)}${calls(verdict === "PASS" ? messages.slice(-PASSED_CALLS) : messages, messages.length)}</div>
 `;
 }
 
@@ -68,8 +71,11 @@ export function fact(name: string, text: string): Markup {
   return when(text !== "", () => markup`<div><dt>${name}</dt><dd>${text}</dd></div>\n`);
 }
 
-export function calls(messages: readonly LoggedCall[]): Markup {
-  return when(messages.length > 0, () => markup`<h4>Messages</h4>\n${messages.map(call)}`);
+/** @param count how many there were in all */
+export function calls(messages: readonly LoggedCall[], count = messages.length): Markup {
+  const some =
+    count > messages.length ? ` (the last ${messages.length} of ${count} calls; the JSON report has them all)` : "";
+  return when(messages.length > 0, () => markup`<h4>Messages${some}</h4>\n${messages.map(call)}`);
 }
 
 function call({ from, to, method, code, reason, atMs, durationMs, ...logged }: LoggedCall): Markup {
