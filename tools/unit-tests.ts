@@ -1,8 +1,8 @@
 // The tests beside the sources, run by vitest, each of them counted.
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Check, Outcome } from "./tally.ts";
+import { type Check, failure, type Outcome } from "./tally.ts";
 import { run } from "./toolchain.ts";
 
 interface VitestReport {
@@ -34,6 +34,7 @@ export function unitTests({ name = "unit tests", environment, timeoutMs, files =
           env: { ...environment, NO_COLOR: "1", FORCE_COLOR: "0" },
           ...(timeoutMs !== undefined && { timeoutMs }),
         });
+        if (!existsSync(file)) return failure(`vitest gave no report (exit code ${code})\n${failures(output)}`);
         return outcome(JSON.parse(readFileSync(file, "utf8")) as VitestReport, code, output);
       } finally {
         rmSync(folder, { recursive: true, force: true });
