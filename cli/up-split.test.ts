@@ -4,17 +4,19 @@ import { readdirSync, readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { StackProcess } from "../reference/stack/crash.fixture.ts";
 import { campaign } from "../tools/seeded-share.ts";
 import { ROOT, run } from "../tools/toolchain.ts";
 
 let folder: string;
 let data: string;
+let stack: StackProcess | undefined;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "x1410-split-"));
   data = join(folder, "data");
 });
+afterEach(() => stack?.kill());
 afterAll(() => rm(folder, { recursive: true }));
 
 const entityNames = ["ca", "ledger-2", "ledger-3", "ledger-1", "kss", "dss", "dssm"];
@@ -35,7 +37,7 @@ const linux = process.platform === "linux";
 test.skipIf(!linux)(
   "where one is killed the others end, and one line says which it was",
   async () => {
-    const stack = await StackProcess.start(data, "--split");
+    stack = await StackProcess.start(data, "--split");
     expect(Object.keys(stack.ready.entities)).toEqual(entityNames);
     const [authority = 0, follower = 0, ...others] = children(stack);
     expect(others).toHaveLength(entityNames.length - 2);
@@ -53,7 +55,7 @@ test.skipIf(!linux)(
 test.skipIf(!linux)(
   "where their starter is killed they end, and start again on the same data at once",
   async () => {
-    const stack = await StackProcess.start(data, "--split");
+    stack = await StackProcess.start(data, "--split");
     const orphans = children(stack);
     expect(orphans).toHaveLength(entityNames.length);
     await stack.kill();
@@ -71,8 +73,8 @@ test.skipIf(!linux)(
 test.each(campaign ? ["grpc", "connect"] : [])(
   "the four procedures over %s",
   async (client) => {
-    const stack = await StackProcess.start(data, "--split");
-    const command = [join(ROOT, "bin/x1410.js"), "conformance", "run", "--client", client];
+    stack = await StackProcess.start(data, "--split");
+    const command = [join(ROOT, "bin/x1410.js"), "conformance", "run", "--procedures", "--client", client];
     const { code, output } = await run(process.execPath, [...command, "--target", stack.ready.targetFile]);
     expect(code, output).toBe(0);
     expect(await stack.stop()).toEqual({ code: 0, signal: null, errors: "" });
