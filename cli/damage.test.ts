@@ -36,7 +36,7 @@ const damages: Record<string, (whole: Buffer) => Buffer> = {
 
 function files(): string[] {
   return readdirSync(data, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile() && entry.name !== "LOCK")
+    .filter((entry) => entry.isFile() && entry.name !== "LOCK" && entry.name !== ".gitignore")
     .map((entry) => relative(data, join(entry.parentPath, entry.name)))
     .filter((path) => !/(^|\/)lock\//.test(path))
     .sort();
