@@ -211,6 +211,7 @@ export const publicationPurposes: readonly Purpose[] = [
         Buffer.compare(second.signedPolicy?.payload ?? new Uint8Array(), update.payload) === 0,
         "the update, byte for byte",
       );
+      t.consumer.checkPublication(second);
     },
   }),
   purpose({

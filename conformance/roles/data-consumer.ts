@@ -1,6 +1,6 @@
 // A data consumer (clause 6.2.1, 7.2.2), played by the kit one arrow at a time.
 import { randomBytes } from "node:crypto";
-import { create, fromBinary } from "@bufbuild/protobuf";
+import { create, equals, fromBinary } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { DataDistributionService, type PackageDescription } from "../../gen/x1410/v1/data_distribution_pb.ts";
 import { DataSharingAccessService, type RequestAccessResponse } from "../../gen/x1410/v1/data_sharing_access_pb.ts";
@@ -8,11 +8,13 @@ import {
   type AccessRequest,
   AccessRequestSchema,
   type DataSharingInformation,
+  DataSharingInformationSchema,
   DataSharingPackageSchema,
   type EncryptedData,
   type PackageMetadata,
   PackageMetadataSchema,
   PolicySubmissionSchema,
+  PolicyUpdateSchema,
   type PublishedInformation,
   type RequestedPermission,
   RequestedPermissionSchema,
@@ -23,7 +25,7 @@ import type { SignedEnvelope } from "../../gen/x1410/v1/envelope_pb.ts";
 import { InformationPublicationService } from "../../gen/x1410/v1/information_publication_pb.ts";
 import { InformationSubscriptionService } from "../../gen/x1410/v1/information_subscription_pb.ts";
 import { KeyStorageService } from "../../gen/x1410/v1/key_storage_pb.ts";
-import { newContext, signMessage } from "../../reference/envelope/sign.ts";
+import { newContext, payloadTypeOf, signMessage } from "../../reference/envelope/sign.ts";
 import { verifyEnvelope } from "../../reference/envelope/verify.ts";
 import { decryptBytes, encryptBytes } from "../../reference/symmetric-encryption/encrypt-bytes.ts";
 import { expect } from "../procedures/procedure.ts";
@@ -67,16 +69,24 @@ export class DataConsumer extends User {
     );
   }
 
-  /** Who said it: the published information is what the provider signed. */
+  /** Who said it: the published information is what the provider signed, when it submitted the policy or last updated it. */
   checkPublication(published: PublishedInformation): Found {
     const { information, signedPolicy, contractAddress } = published;
     expect(information !== undefined && signedPolicy !== undefined, "the information and the provider's signed policy");
-    const { message, signer } = verifyEnvelope(signedPolicy, PolicySubmissionSchema, this.trust);
+    const updated = signedPolicy.payloadType === payloadTypeOf(PolicyUpdateSchema);
+    const { message, signer } = verifyEnvelope(
+      signedPolicy,
+      updated ? PolicyUpdateSchema : PolicySubmissionSchema,
+      this.trust,
+    );
     expect(
       signer.identity === information.providerIdentity,
       "a policy signed by the provider that the information names",
     );
-    expect(message.information?.packageId === information.packageId, "the information that the provider signed");
+    expect(
+      message.information !== undefined && equals(DataSharingInformationSchema, message.information, information),
+      "the information that the provider signed",
+    );
     return { contractAddress, information };
   }
 
