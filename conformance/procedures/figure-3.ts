@@ -1,15 +1,11 @@
 // Figure 3, clause 7.3.1: a data provider shares data with an access permission.
 import { randomBytes } from "node:crypto";
-import { PolicyState } from "../../gen/x1410/v1/data_sharing_pb.ts";
-import { PendingStorage } from "../../gen/x1410/v1/data_sharing_policy_pb.ts";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
-import { Finality } from "../../gen/x1410/v1/ledger_pb.ts";
-import { withBitFlipped } from "../mutation.ts";
 import { expectRefusal } from "../refusal.ts";
+import { Publication } from "../roles/publication.ts";
 import type { Cast } from "./cast.ts";
 import { desensitized } from "./collection.ts";
-import { contractOnLedger } from "./ledger-evidence.ts";
-import { begun, expect, type Procedure } from "./procedure.ts";
+import { expect, type Procedure } from "./procedure.ts";
 
 export const figure3: Procedure<Cast> = {
   id: "F3",
@@ -28,7 +24,8 @@ export const figure3: Procedure<Cast> = {
     "F3.10", "F3.11", "F3.12",
   ],
 
-  async replay({ step, consequence, independently }, { provider, consumer, records, leftovers }) {
+  async replay({ step, consequence, independently }, cast) {
+    const { provider, consumer, records } = cast;
     const data = await step("F3.1", "DP", "collects and desensitizes", (seen) => desensitized(records, seen));
 
     await step("F3.2.1", "DP ↔ KSS", "mutual authentication, session key", (seen) => provider.connect("kss", seen));
@@ -69,82 +66,44 @@ export const figure3: Procedure<Cast> = {
       expect(rights.publish, "the right to publish");
     });
 
-    const submission = provider.submission(information, permission);
-    const signed = provider.sign(submission);
-    const policyId = submission.policy?.policyId ?? "";
-    // The stage for F3.9.1 and F3.12: a provider that watches and a consumer that has subscribed.
-    const notified = begun(provider.awaitContract(policyId));
-    const delivered = begun(consumer.awaitPublication(stored.id));
-    const submitted = await step(
-      "F3.5",
-      "DP → DSPM",
-      "information, policy, access permission, signature",
-      async (seen) => {
-        const policy = await provider.submit(signed);
-        leftovers.push(() => provider.withdraw(policyId, key, stored));
-        expect(policy.policyId === policyId, "the policy that was submitted");
-        seen(`policy ${policyId}`);
-        return policy;
-      },
+    const publication = new Publication(cast, key, stored, () => provider.submission(information, permission));
+    const submitted = await step("F3.5", "DP → DSPM", "information, policy, access permission, signature", (seen) =>
+      publication.submit(seen),
     );
     await consequence("F3.6", "DSPM", "verifies the signature, creates the DLT transaction", async (seen) => {
-      const forged = withBitFlipped(provider.sign(provider.submission(information, permission)));
-      await expectRefusal(() => provider.submit(forged), ErrorReason.SIGNATURE_INVALID);
-      seen("one flipped bit is refused as SIGNATURE_INVALID; the transaction is F3.8's");
+      await publication.forgeryRefused(seen);
+      seen("the transaction is F3.8's");
     });
-    await step("F3.7", "DSPM → DP", "asks for key and package", async (seen) => {
-      expect(submitted.state === PolicyState.AWAITING_STORAGE, "a policy that awaits storage");
-      expect(
-        submitted.pending.includes(PendingStorage.KEY) && submitted.pending.includes(PendingStorage.PACKAGE),
-        "both named",
-      );
-      await expectRefusal(() => provider.confirmStorage(policyId), ErrorReason.STORAGE_INCOMPLETE);
-      seen("key and package still to be stored; confirming now is refused as STORAGE_INCOMPLETE");
-    });
+    await step("F3.7", "DSPM → DP", "asks for key and package", (seen) =>
+      publication.storageAwaited(submitted, "package", seen),
+    );
     await step("F3.7.1", "DP ↔ KSS", "mutual authentication, session key", (seen) => provider.connect("kss", seen));
     await step("F3.7.2", "DP → KSS", "stores the key", (seen) => provider.storeKey(key, secret, seen));
     await step("F3.7.3", "DP ↔ DSS", "mutual authentication, session key", (seen) => provider.connect("dss", seen));
     await step("F3.7.4", "DP → DSS", "stores the package", (seen) => provider.storePackage(stored, wrapped, seen));
 
-    const policy = await step("F3.8", "DSPM → DLT", "submits; a block with the smart contract forms", async (seen) => {
-      const recorded = await provider.confirmStorage(policyId);
-      expect(recorded.receipt?.finality === Finality.FINAL, "a receipt that is final");
-      contractOnLedger(recorded, signed, provider.trust);
-      seen(`block ${recorded.receipt.blockHeight}; proof and commitments hold`);
-      return recorded;
-    });
+    const policy = await step("F3.8", "DSPM → DLT", "submits; a block with the smart contract forms", (seen) =>
+      publication.recorded(seen),
+    );
 
     await independently(
       () =>
-        step("F3.9.1", "DSPM → DP", "notifies: contract completed, its address", async (seen) => {
-          const notification = await notified;
-          expect(notification.contractAddress === policy.contractAddress, "the address of this contract");
-          seen(notification.contractAddress);
-        }),
+        step("F3.9.1", "DSPM → DP", "notifies: contract completed, its address", (seen) =>
+          publication.providerNotified(policy, seen),
+        ),
       () =>
-        consequence("F3.9.2", "DSPM → PUB", "notifies: address, information", async (seen) => {
-          const published = await consumer.lookUp(policy.contractAddress);
-          expect(consumer.checkPublication(published).information.packageId === stored.id, "this information");
-          seen("the publication answers for the address");
-        }),
+        consequence("F3.9.2", "DSPM → PUB", "notifies: address, information", (seen) =>
+          publication.answeredFor(policy, seen),
+        ),
+      () => step("F3.10", "PUB", "publishes the new information", (seen) => publication.foundBySearch(policy, seen)),
       () =>
-        step("F3.10", "PUB", "publishes the new information", async (seen) => {
-          const found = await consumer.search(stored.id);
-          expect(found?.contractAddress === policy.contractAddress, "a search that finds the contract");
-          seen("a search finds it");
-        }),
+        consequence("F3.11", "PUB → SUB", "notifies: address, information", (seen) =>
+          publication.subscriptionFed(seen),
+        ),
       () =>
-        consequence("F3.11", "PUB → SUB", "notifies: address, information", async (seen) => {
-          await delivered;
-          seen("the news reaches the subscriber in F3.12");
-        }),
-      () =>
-        step("F3.12", "SUB → subscribers", "sends address and information", async (seen) => {
-          const published = await delivered;
-          expect(published.contractAddress === policy.contractAddress, "the address of this contract");
-          consumer.checkPublication(published);
-          seen(published.contractAddress);
-        }),
+        step("F3.12", "SUB → subscribers", "sends address and information", (seen) =>
+          publication.subscriberTold(policy, seen),
+        ),
       async () => {
         const grant = await consequence(
           "F3.9.3",

@@ -1,14 +1,10 @@
 // Figure 4, clause 7.3.2: a data consumer accesses data according to the requested permission.
 import { UsageKind } from "../../gen/x1410/v1/data_sharing_pb.ts";
-import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
-import { withBitFlipped, withTokenAltered } from "../mutation.ts";
-import { expectRefusal } from "../refusal.ts";
+import { Access, findByAllWays } from "../roles/access.ts";
 import { same } from "../roles/user.ts";
 import type { Cast } from "./cast.ts";
 import { alreadyDesensitized } from "./collection.ts";
-import { accessOnLedger } from "./ledger-evidence.ts";
 import { expect, type Procedure } from "./procedure.ts";
-import { boundTo } from "./token-claims.ts";
 
 export const figure4: Procedure<Cast> = {
   id: "F4",
@@ -33,22 +29,8 @@ export const figure4: Procedure<Cast> = {
       provider.share(await alreadyDesensitized(records), { accessTimes: 2, readOnly: true }, leftovers),
     );
 
-    const found = await step(
-      "F4.1",
-      "DC → DSSM",
-      "finds the information: search, subscription, forwarded",
-      async (seen) => {
-        const searched = await consumer.search(shared.stored.id);
-        const subscribed = await consumer.awaitPublication(shared.stored.id);
-        const forwarded = await consumer.lookUp(shared.contractAddress);
-        const ways = [searched, subscribed, forwarded].map((published) => published?.contractAddress);
-        expect(
-          ways.every((address) => address === shared.contractAddress),
-          "the same contract by all three ways",
-        );
-        seen(`${shared.contractAddress}, by all three ways`);
-        return consumer.checkPublication(forwarded);
-      },
+    const found = await step("F4.1", "DC → DSSM", "finds the information: search, subscription, forwarded", (seen) =>
+      findByAllWays(consumer, shared, seen),
     );
 
     await step("F4.2.1", "DC ↔ DSSM", "mutual authentication, session key", (seen) => consumer.connect("dssm", seen));
@@ -57,41 +39,19 @@ export const figure4: Procedure<Cast> = {
       expect(rights.access, "the right to access");
     });
 
-    const request = consumer.signRequest(consumer.accessRequest(found));
-    const grant = await step("F4.3", "DC → DSAM", "identity and data-sharing information, signed", async (seen) => {
-      await expectRefusal(() => consumer.requestAccess(withBitFlipped(request)), ErrorReason.SIGNATURE_INVALID);
-      const answer = await consumer.requestAccess(request);
-      seen(`access ${answer.record?.accessId}; one flipped bit is refused as SIGNATURE_INVALID`);
-      return answer;
-    });
-    await step("F4.4", "DSAM → DLT", "submits the transaction; a block with the access record forms", (seen) => {
-      accessOnLedger(grant, request, consumer.identity, consumer.trust);
-      seen(`block ${grant.record?.receipt?.blockHeight}; proof and commitments hold`);
-    });
+    const access = new Access(consumer, shared, found);
+    const grant = await step("F4.3", "DC → DSAM", "identity and data-sharing information, signed", (seen) =>
+      access.request(seen),
+    );
+    await step("F4.4", "DSAM → DLT", "submits the transaction; a block with the access record forms", (seen) =>
+      access.recorded(grant, seen),
+    );
 
-    const claims = await consequence("F4.5", "DSAM → TM", "orders a token", (seen) => {
-      const { bound, text } = boundTo(grant.accessToken, consumer.certificateSha256);
-      expect(
-        bound.keyId === shared.key.id && bound.accessId === grant.record?.accessId,
-        "a token for this key and this access",
-      );
-      seen(text);
-      return bound;
-    });
-    await consequence("F4.6", "TM", "creates the token", (seen) => {
-      expect(claims.audience === consumer.target.entities.kss.identity, "a token for the key storage server alone");
-      expect(claims.lifetimeSeconds <= 300, "a lifetime of 5 minutes at most");
-      seen(`for ${claims.audience}, ${claims.lifetimeSeconds} s, bound to the consumer's certificate`);
-    });
-    await consequence("F4.7", "TM → DSAM", "hands over the token", async (seen) => {
-      const again = await consumer.requestAccess(request);
-      expect(again.record?.accessId === grant.record?.accessId, "the first record for the identical request");
-      expect(
-        boundTo(again.accessToken, consumer.certificateSha256).bound.tokenId === claims.tokenId,
-        "the same token id",
-      );
-      seen("the identical request gets the same record and the same token id");
-    });
+    const claims = await consequence("F4.5", "DSAM → TM", "orders a token", (seen) => access.tokenOrdered(grant, seen));
+    await consequence("F4.6", "TM", "creates the token", (seen) => access.tokenCreated(claims, seen));
+    await consequence("F4.7", "TM → DSAM", "hands over the token", (seen) =>
+      access.tokenHandedOver(grant, claims, seen),
+    );
 
     const requested = await consequence("F4.8", "DSAM → APM", "orders the requested permission", (seen) => {
       const permission = consumer.requestedPermission(grant);
@@ -120,20 +80,7 @@ export const figure4: Procedure<Cast> = {
       "DSAM → DC",
       "records the usage; sends token, permission, addresses, certificates",
       async (seen) => {
-        const { kss, dss } = consumer.target.entities;
-        expect(
-          grant.key?.keyAddress === shared.key.address && grant.package?.packageAddress === shared.stored.address,
-          "both addresses",
-        );
-        expect(
-          grant.key.server?.identity === kss.identity && (grant.key.server.certificate?.certificates.length ?? 0) > 0,
-          "the KSS's certificate",
-        );
-        expect(
-          grant.package.server?.identity === dss.identity &&
-            (grant.package.server.certificate?.certificates.length ?? 0) > 0,
-          "the DSS's certificate",
-        );
+        access.serversNamed(grant);
         const usage = await provider.usageOf(shared.contractAddress);
         expect(
           usage.some((record) => record.accessId === grant.record?.accessId && record.kind === UsageKind.GRANTED),
@@ -144,14 +91,8 @@ export const figure4: Procedure<Cast> = {
     );
 
     await step("F4.12.1", "DC ↔ KSS", "mutual authentication, session key", (seen) => consumer.connect("kss", seen));
-    const key = await step("F4.12.2", "DC → TV", "the token", (seen) =>
-      consumer.getKey(grant.accessToken, shared.key.id, seen),
-    );
-    await consequence("F4.13.1", "TV", "verifies the token", async (seen) => {
-      const altered = withTokenAltered(grant.accessToken);
-      await expectRefusal(() => consumer.getKey(altered, shared.key.id, () => {}), ErrorReason.TOKEN_INVALID);
-      seen("a token with one altered character is refused as TOKEN_INVALID");
-    });
+    const key = await step("F4.12.2", "DC → TV", "the token", (seen) => access.redeem(grant, seen));
+    await consequence("F4.13.1", "TV", "verifies the token", (seen) => access.alteredTokenRefused(grant, seen));
     unobservable(
       "F4.13.2",
       "TV → TM",
@@ -160,21 +101,15 @@ export const figure4: Procedure<Cast> = {
     );
     await step("F4.14", "TV → KSM → DC", "the result, then the key", async (seen) => {
       expect(same(key, shared.secret), "the key that the provider stored");
-      await expectRefusal(
-        () => consumer.getKey(grant.accessToken, shared.key.id, () => {}),
-        ErrorReason.TOKEN_REDEEMED,
-      );
-      seen("the provider's key; a second redemption is refused as TOKEN_REDEEMED");
+      await access.secondRedemptionRefused(grant, seen);
+      seen("the provider's key");
     });
 
     await step("F4.15.1", "DC ↔ DSS", "mutual authentication, session key", (seen) => consumer.connect("dss", seen));
     const bytes = await step("F4.15.2", "DC → DD", "requests the package", (seen) =>
       consumer.getPackage(shared.stored.id, seen),
     );
-    await consequence("F4.16", "DD", "authenticates the consumer", async (seen) => {
-      await consumer.connect("dss", () => {});
-      seen("who shows no certificate is refused");
-    });
+    await consequence("F4.16", "DD", "authenticates the consumer", (seen) => access.namelessRefused(seen));
     const { ciphertext } = await step("F4.17", "DD → DC", "the package", (seen) => {
       const valid = consumer.validate(bytes, found.information);
       seen("the provider's signature covers metadata and encrypted data");
