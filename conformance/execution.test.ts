@@ -5,7 +5,9 @@ import { execute, type PurposeResult } from "./execution.ts";
 import { expect as expectation, Inconclusive } from "./procedures/procedure.ts";
 import { keyStorage } from "./purposes/kss-stored-key.ts";
 import { type PurposeSpec, purpose } from "./purposes/purpose.ts";
+import type { User } from "./roles/user.ts";
 import { authorityForTests, blackHole, NOWHERE, stageAt } from "./stage.fixture.ts";
+import type { PartyName } from "./target.ts";
 
 authorityForTests();
 
@@ -100,6 +102,40 @@ describe("the verdict of a purpose", () => {
       expectation(false, "a key of 32 bytes");
     };
     expect(await performed(run)).toMatchObject({ expected: "a key of 32 bytes", actual: "not so", seen: ["a key"] });
+  });
+});
+
+describe("what a check leaves unawaited", () => {
+  const openCall = (user: User) => keyStorage(user).getKeyStatus({ keyId: "0".repeat(32) });
+
+  test("a call under way ends with the purpose that failed before it, and changes nothing", async () => {
+    const hole = await blackHole();
+    const run: PurposeSpec["run"] = async (t) => {
+      await Promise.all(["provider", "operator"].map((party) => openCall(t.as(party as PartyName))));
+    };
+    const results = await Promise.all([performed(run, {}, hole.endpoint), performed(async () => {})]);
+    expect(results).toMatchObject([
+      { verdict: "INCONC", actual: "no certificate for operator was given" },
+      { verdict: "PASS" },
+    ]);
+    await hole.close();
+  });
+
+  test("a failure after the first one changes nothing", async () => {
+    const run: PurposeSpec["run"] = async () => {
+      const later = Promise.reject(new TypeError("later"));
+      await wrong();
+      await later;
+    };
+    expect(await performed(run)).toMatchObject({ verdict: "FAIL", actual: expect.stringMatching(/TOKEN_INVALID/) });
+  });
+
+  test("a check that passes without having awaited all of it is a fault of the kit", async () => {
+    const run: PurposeSpec["run"] = async () => void wrong();
+    expect(await performed(run)).toMatchObject({
+      verdict: "ERROR",
+      actual: expect.stringMatching(/did not await.*TOKEN_INVALID/),
+    });
   });
 });
 

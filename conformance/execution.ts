@@ -6,6 +6,7 @@ import { Deviation, Inconclusive, judge, type StepResult } from "./procedures/pr
 import type { Purpose } from "./purposes/purpose.ts";
 import { expectationText } from "./refusal.ts";
 import type { Stage } from "./stage.ts";
+import { collectingStrays } from "./stray-rejections.ts";
 import { TestCase, withinSignal } from "./test-case.ts";
 import { overwrite, type Verdict } from "./verdict.ts";
 
@@ -78,23 +79,31 @@ async function perform(
   let verdict: Verdict = "PASS";
   let expected = expectationText(purpose.expected);
   let actual = "";
-  try {
-    await withinSignal(purpose.run(t), signal);
-  } catch (cause) {
-    [verdict, actual] = judge(cause);
-    if (cause instanceof Deviation) {
-      expected = cause.message;
-      actual = "not so";
-    } else if (signal.aborted && verdict !== "ERROR") {
-      verdict = "INCONC";
-      actual = `no verdict within ${purpose.budgetSeconds} s`;
-    } else if (cause instanceof Inconclusive) actual = cause.message;
-  }
+  let durationMs = 0;
+  let leftBehind: string[] = [];
+  const strays: unknown[] = [];
+  await collectingStrays(strays, async () => {
+    try {
+      await withinSignal(purpose.run(t), signal);
+    } catch (cause) {
+      [verdict, actual] = judge(cause);
+      if (cause instanceof Deviation) {
+        expected = cause.message;
+        actual = "not so";
+      } else if (signal.aborted && verdict !== "ERROR") {
+        verdict = "INCONC";
+        actual = `no verdict within ${purpose.budgetSeconds} s`;
+      } else if (cause instanceof Inconclusive) actual = cause.message;
+    }
+    durationMs = performance.now() - from;
+    leftBehind = await t.finish();
+  });
+  // What failed first gave the verdict, and ended what went on beside it. A check that passed has to have awaited all of it.
+  if (verdict === "PASS" && strays.length > 0)
+    [verdict, actual] = ["ERROR", `the check did not await what it began: ${judge(strays[0])[1]}`];
   const judged = t.steps.flatMap((step) => step.verdict ?? []);
   const wrong = t.steps.find((step) => step.verdict !== undefined && step.verdict === overwrite(judged));
   if (actual === "" && wrong !== undefined && wrong.verdict !== "PASS") actual = `${wrong.id}: ${wrong.seen}`;
-  const durationMs = performance.now() - from;
-  const leftBehind = await t.finish();
   return {
     id: purpose.id,
     verdict: overwrite([verdict, ...judged]) ?? "ERROR",

@@ -13,7 +13,7 @@ export interface Outcomes<T> {
 export async function atOnce<T>(calls: readonly (() => Promise<T>)[]): Promise<Outcomes<T>> {
   const accepted: T[] = [];
   const refused: ErrorReason[] = [];
-  for (const outcome of await Promise.allSettled(calls.map((call) => call())))
+  for (const outcome of await Promise.allSettled(calls.map(async (call) => call())))
     if (outcome.status === "fulfilled") accepted.push(outcome.value);
     else if (outcome.reason instanceof ConnectError && reasonOf(outcome.reason) !== 0)
       refused.push(reasonOf(outcome.reason));

@@ -2,7 +2,7 @@
 import { DataDistributionService } from "../../gen/x1410/v1/data_distribution_pb.ts";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { expect } from "../procedures/procedure.ts";
-import { same } from "../roles/user.ts";
+import { same, type User } from "../roles/user.ts";
 import { dataStorage, download, registeredPackage, sha256, storedPackage, upload } from "./dss-stored-package.ts";
 import { freshId, type MalformedField, malformedField, notIds } from "./malformed-field.ts";
 import { type Purpose, purpose } from "./purpose.ts";
@@ -105,10 +105,9 @@ export const dataDistributionPurposes: readonly Purpose[] = [
       const bytes = t.seeded(1 << 20);
       const packageId = await storedPackage(t, bytes);
       const offsets = Array.from({ length: 16 }, () => t.seededNumber(bytes.length));
+      const users = [t.consumer, t.secondConsumer];
       const got = await Promise.all(
-        offsets.map((offset, index) =>
-          download(index % 2 === 0 ? t.consumer : t.secondConsumer, packageId, BigInt(offset)),
-        ),
+        offsets.map((offset, index) => download(users[index % 2] as User, packageId, BigInt(offset))),
       );
       for (const [index, offset] of offsets.entries())
         expect(same(got[index]?.bytes ?? new Uint8Array(), bytes.subarray(offset)), `the bytes from ${offset}`);
