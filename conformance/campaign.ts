@@ -1,4 +1,6 @@
 // A campaign (ISO/IEC 9646): static conformance review, selection by PICS, performance, report.
+import type { ClientBench } from "./clients/client-bench.ts";
+import { mainCommand } from "./clients/command-template.ts";
 import { conclude } from "./conclusion.ts";
 import { unobservable } from "./coverage.ts";
 import { execute, notBegun, type PurposeResult } from "./execution.ts";
@@ -8,7 +10,13 @@ import { mandatoryOnly, type Pics, proforma, staticReview } from "./pics.ts";
 import { preflight } from "./preflight.ts";
 import type { StepResult } from "./procedures/procedure.ts";
 import type { Purpose } from "./purposes/purpose.ts";
-import { type Report, type ReportedPurpose, type ReportedStatement, reportFormat } from "./report/report.ts";
+import {
+  type Report,
+  type ReportedEntity,
+  type ReportedPurpose,
+  type ReportedStatement,
+  reportFormat,
+} from "./report/report.ts";
 import {
   type Filters,
   isFiltered,
@@ -21,7 +29,7 @@ import {
 } from "./selection.ts";
 import type { Stage } from "./stage.ts";
 import { profile, recommendation, suiteHash, suiteVersion } from "./suite.ts";
-import type { EntityRole } from "./target.ts";
+import type { TestedRole } from "./target.ts";
 
 export interface CampaignOptions {
   readonly purposes: readonly Purpose[];
@@ -50,10 +58,16 @@ export async function campaign(stage: Stage, options: CampaignOptions): Promise<
   const { underTest } = stage.target;
   const given = new Map(options.pics.map((one) => [one.entity, one] as const));
   const pics = new Map([...underTest].map((role) => [role, given.get(role) ?? mandatoryOnly(role)] as const));
-  const situation: Situation = { underTest, harness: stage.harness !== undefined, pics };
+  const situation: Situation = {
+    underTest,
+    harness: stage.harness !== undefined,
+    pics,
+    ...(stage.bench && { commands: stage.bench.commands }),
+  };
   const selection = select(purposes, situation, filters);
   options.onSelection?.(selection);
-  const entities = await preflight(stage.target, PREFLIGHT_MS);
+  const { bench } = stage;
+  const entities = bench === undefined ? await preflight(stage.target, PREFLIGHT_MS) : [reportedClient(bench)];
   const away = new Map(entities.filter(({ reached }) => !reached).map(({ role, problem }) => [role, problem] as const));
   const results = await perform(stage, selection.selected, away, options);
   const leftBehind = [...results.flatMap((result) => result.leftBehind), ...(await stage.close())];
@@ -64,7 +78,11 @@ export async function campaign(stage: Stage, options: CampaignOptions): Promise<
     format: reportFormat,
     kit: { version: kitVersion() },
     suite: { version: suiteVersion, hash: suiteHash(purposes), recommendation, profile, purposes: purposes.length },
-    target: { name: stage.target.name, entities },
+    target: {
+      name: stage.target.name,
+      entities,
+      ...(bench && { commands: { ...bench.settings.commands } }),
+    },
     run: {
       startedAt: startedAt.toISOString(),
       durationMs: performance.now() - from,
@@ -87,11 +105,23 @@ export async function campaign(stage: Stage, options: CampaignOptions): Promise<
   };
 }
 
+/** A user's side has no endpoint; each purpose gives it a certificate of its own. */
+function reportedClient({ settings: { role, commands } }: ClientBench): ReportedEntity {
+  const nothing = { protocol: "", cipher: "", certificateSha256: "", problem: "" };
+  return {
+    role,
+    endpoint: commands[mainCommand[role]] ?? "",
+    identity: `urn:x1410:user:kit-${role}-*`,
+    reached: true,
+    ...nothing,
+  };
+}
+
 /** In the order of the purposes. What involves an entity that cannot be reached is not tried: it would only wait. */
 async function perform(
   stage: Stage,
   selected: readonly Purpose[],
-  away: ReadonlyMap<EntityRole, string>,
+  away: ReadonlyMap<TestedRole, string>,
   options: CampaignOptions,
 ): Promise<PurposeResult[]> {
   const problemOf = ({ involves }: Purpose) =>

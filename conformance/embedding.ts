@@ -12,7 +12,7 @@ import { type ReportFiles, writeReportFiles } from "./report/report-files.ts";
 import { type Filters, select } from "./selection.ts";
 import { Stage } from "./stage.ts";
 import { purposes } from "./suite.ts";
-import { type EntityRole, entityRoles, readTargetSettings, type TargetSettings } from "./target.ts";
+import { type EntityRole, entityRoles, readTargetSettings, type TargetSettings, type TestedRole } from "./target.ts";
 
 /** What a test of the runner is told. In Vitest `skip` throws, in node:test it does not. */
 export interface TestContext {
@@ -70,7 +70,7 @@ export interface EmbeddingOptions extends ReportFiles {
  */
 export async function conformanceTests(runner: TestRunner, options: EmbeddingOptions): Promise<void> {
   const { target, filters = {} } = options;
-  const entities = new Set(typeof target === "string" ? await entitiesOf(target) : target.entities);
+  const entities = new Set<TestedRole>(typeof target === "string" ? await entitiesOf(target) : target.entities);
   const known = new Set(purposes.map(({ id }) => id));
   const expected: ExpectedFailures =
     options.expectedFailures === undefined ? new Map() : await readExpectedFailures(options.expectedFailures, known);

@@ -6,7 +6,7 @@ import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { protoPath } from "grpc-health-check";
 import { serviceFromProto } from "../reference/communications/proto-file.ts";
 import type { Stage } from "./stage.ts";
-import type { EntityRole } from "./target.ts";
+import { type EntityRole, isServer } from "./target.ts";
 
 export interface ImplementationProcess {
   /** Ends the process group, gently first. */
@@ -45,7 +45,7 @@ export async function startImplementation(command: string, stage: Stage): Promis
   const { startupSeconds } = stage.settings.ixit;
   const given = new AbortController();
   const within = AbortSignal.any([given.signal, AbortSignal.timeout(startupSeconds * 1000)]);
-  const serving = Promise.all([...stage.target.underTest].map((role) => untilServing(stage, role, within)));
+  const serving = Promise.all([...stage.target.underTest].filter(isServer).map((role) => untilServing(stage, role, within)));
   const failure = await Promise.race([
     serving.then(
       () => undefined,

@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import { parse, YAMLParseError } from "yaml";
 import { CAPABILITIES, COMPONENTS, STEPS, type Status } from "./catalogue.ts";
 import { methodsOf } from "./protocol.ts";
-import { type EntityRole, entityRoles } from "./target.ts";
+import { clientRoles, entityRoles, isServer, type TestedRole, testedRoles } from "./target.ts";
 
 export interface PicsItem {
   /** A capability or step of the catalogue, a method "Service/Method", or a feature of the table below. */
@@ -17,7 +17,7 @@ export interface PicsItem {
 
 /** What one entity's supplier claims. */
 export interface Pics {
-  readonly entity: EntityRole;
+  readonly entity: TestedRole;
   readonly implementation: string;
   readonly supported: ReadonlySet<string>;
 }
@@ -27,9 +27,10 @@ export class PicsError extends Error {
   override name = "PicsError";
 }
 
-type FeatureRow = readonly [item: string, roles: readonly EntityRole[], clause: string, status: Status, what: string];
+type FeatureRow = readonly [item: string, roles: readonly TestedRole[], clause: string, status: Status, what: string];
 
 const all = entityRoles;
+const users = clientRoles;
 /** Choices of the profile that are neither a method nor a line of the Recommendation. */
 // biome-ignore format: a table
 const features: readonly FeatureRow[] = [
@@ -43,23 +44,25 @@ const features: readonly FeatureRow[] = [
   ["TOKEN-ES256", ["kss"], "6.2.3", "M", "verifies tokens signed with ECDSA P-256"],
   ["TOKEN-EDDSA", ["kss"], "6.2.3", "M", "verifies tokens signed with Ed25519"],
   ["HEALTH", all, "6.2", "R", "answers the standard gRPC health service"],
+  ["LEDGER-EVIDENCE", users, "6", "R", "checks by itself that the ledger holds what the management says"],
   ["REFLECTION", all, "6.2", "O", "answers the standard gRPC reflection service"],
 ];
 
-/** Of the capabilities that the whole system has, those that a server shows. */
-const wholeSystem: Readonly<Record<string, readonly EntityRole[]>> = {
+/** Of the capabilities that the whole system has, those that each shows. */
+const wholeSystem: Readonly<Record<string, readonly TestedRole[]>> = {
   AAC1: all,
-  AAC2: all,
+  AAC2: [...all, ...users],
   AAC3: all,
-  AAC4: all,
+  AAC4: [...all, ...users],
   S1: ["dssm"],
-  S2: all,
+  S2: [...all, ...users],
   S3: ["kss"],
   S4: ["dssm"],
+  S5: ["dc"],
 };
 
 /** Every item of an entity, capabilities first, then steps, methods, features. */
-export function proforma(role: EntityRole): readonly PicsItem[] {
+export function proforma(role: TestedRole): readonly PicsItem[] {
   const entity = role.toUpperCase();
   const components = new Set([entity, ...COMPONENTS.filter((one) => one.entity === entity).map(({ id }) => id)]);
   const capabilities = CAPABILITIES.filter(
@@ -74,7 +77,7 @@ export function proforma(role: EntityRole): readonly PicsItem[] {
       what: `${arrow}: ${what}`,
     }),
   );
-  const methods = methodsOf(role).map(
+  const methods = (isServer(role) ? methodsOf(role) : []).map(
     ({ name, clause, status, component }): PicsItem => ({
       item: name,
       kind: "method",
@@ -90,19 +93,19 @@ export function proforma(role: EntityRole): readonly PicsItem[] {
 }
 
 /** What is taken for claimed where no statement was given: all that is mandatory, and nothing else. */
-export function mandatoryOnly(entity: EntityRole): Pics {
+export function mandatoryOnly(entity: TestedRole): Pics {
   const supported = proforma(entity).filter(({ status }) => status === "M");
   return { entity, implementation: "", supported: new Set(supported.map(({ item }) => item)) };
 }
 
 /** Everything but `except`. */
-export function allBut(entity: EntityRole, implementation: string, except: ReadonlySet<string>): Pics {
+export function allBut(entity: TestedRole, implementation: string, except: ReadonlySet<string>): Pics {
   const items = proforma(entity).map(({ item }) => item);
   return { entity, implementation, supported: new Set(items.filter((item) => !except.has(item))) };
 }
 
 /** The proforma as a file to fill in. Mandatory items are answered "yes" already; the others ask. */
-export function proformaText(role: EntityRole, recommendation: string, profile: string): string {
+export function proformaText(role: TestedRole, recommendation: string, profile: string): string {
   const lines = [
     "# Protocol implementation conformance statement (PICS). Answer each `support` with yes or no. Status after",
     "# ISO/IEC 9646-7: M mandatory, R recommended, O optional. An unsupported M cannot conform.",
@@ -134,8 +137,8 @@ export async function readPics(path: string): Promise<Pics> {
     throw new PicsError(`cannot read the statement ${path} (${cause.code}); make one with x1410 conformance pics init`);
   });
   const stated = parseStatement(path, text);
-  const role = entityRoles.find((one) => one === stated["entity"]);
-  if (role === undefined) throw new PicsError(`${path}: entity must be one of ${entityRoles.join(", ")}`);
+  const role = testedRoles.find((one) => one === stated["entity"]);
+  if (role === undefined) throw new PicsError(`${path}: entity must be one of ${testedRoles.join(", ")}`);
   const items = stated["items"];
   if (!Array.isArray(items)) throw new PicsError(`${path}: items must be a list`);
   const answers = new Map<string, boolean>();
@@ -172,7 +175,7 @@ function parseStatement(path: string, text: string): Readonly<Record<string, unk
 
 /** One finding of the static conformance review. */
 export interface Finding {
-  readonly entity: EntityRole;
+  readonly entity: TestedRole;
   readonly item: string;
   readonly clause: string;
   readonly text: string;

@@ -3,7 +3,7 @@ import { ErrorReason } from "../gen/x1410/v1/error_pb.ts";
 import { allBut, mandatoryOnly, type Pics } from "./pics.ts";
 import { type Purpose, type PurposeSpec, purpose } from "./purposes/purpose.ts";
 import { type Filters, type Situation, select, statusOf, untested } from "./selection.ts";
-import type { EntityRole } from "./target.ts";
+import type { EntityRole, TestedRole } from "./target.ts";
 
 const shape = { title: "t", clause: "6.2.3", initialState: "i", stimulus: "s", run: async () => {} };
 const make = (spec: Partial<PurposeSpec> & Pick<PurposeSpec, "id">): Purpose =>
@@ -22,7 +22,7 @@ const replays = make({ id: "TP/ALL/F4/BV-01", steps: ["F4.13.1", "F4.13.2"], inv
 const list = [verifies, refuses, asks, stores, replays];
 
 function situation(roles: readonly EntityRole[], given: readonly Pics[] = [], harness = true): Situation {
-  const pics = new Map(roles.map((role) => [role, mandatoryOnly(role)] as const));
+  const pics = new Map<TestedRole, Pics>(roles.map((role) => [role, mandatoryOnly(role)] as const));
   for (const one of given) pics.set(one.entity, one);
   return { underTest: new Set(roles), harness, pics };
 }

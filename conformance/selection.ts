@@ -5,7 +5,7 @@ import type { Status } from "./catalogue.ts";
 import { type Pics, type PicsItem, proforma } from "./pics.ts";
 import { weaker } from "./protocol.ts";
 import type { Purpose, PurposeKind } from "./purposes/purpose.ts";
-import { type EntityRole, entityRoles } from "./target.ts";
+import { type TestedRole, testedRoles } from "./target.ts";
 
 export interface Filters {
   /** Glob patterns over ids: `*` is any run of characters. */
@@ -18,10 +18,12 @@ export interface Filters {
 }
 
 export interface Situation {
-  readonly underTest: ReadonlySet<EntityRole>;
+  readonly underTest: ReadonlySet<TestedRole>;
   /** Whether the kit's own peers stand around the target. */
   readonly harness: boolean;
-  readonly pics: ReadonlyMap<EntityRole, Pics>;
+  readonly pics: ReadonlyMap<TestedRole, Pics>;
+  /** Of a user's side: the commands that were given for it; undefined where every one is. */
+  readonly commands?: ReadonlySet<string>;
 }
 
 export interface Omitted {
@@ -48,9 +50,8 @@ export function select(purposes: readonly Purpose[], situation: Situation, filte
     const { id } = purpose;
     const foreign = purpose.involves.find((role) => !situation.underTest.has(role));
     const unclaimed = conditionsOf(purpose).find((item) => !claimed(item, situation));
+    const missing = purpose.commands.find((command) => situation.commands?.has(command) === false);
     if (!matches(purpose, filters)) filtered.push(id);
-    else if (purpose.involves.length === 0)
-      notApplicable.push({ id, reason: "tests a user's side, which is no server" });
     else if (foreign !== undefined) notApplicable.push({ id, reason: `the ${foreign} is not under test` });
     else if (unclaimed !== undefined) notApplicable.push({ id, reason: `${unclaimed} is not claimed` });
     else if (purpose.tester.length > 0 && !situation.harness)
@@ -58,6 +59,8 @@ export function select(purposes: readonly Purpose[], situation: Situation, filte
         id,
         reason: `needs the kit as a further ${purpose.tester.join(" and ")}: add a section harness`,
       });
+    else if (missing !== undefined)
+      outOfReach.push({ id, reason: `needs the client's command "${missing}": name it in the target file` });
     else selected.push(purpose);
   }
   return { selected, notApplicable, outOfReach, filtered };
@@ -108,8 +111,8 @@ function globMatches(glob: string, id: string): boolean {
 }
 
 /** Items by name, with the entities whose proforma has them. */
-const index = new Map<string, { readonly item: PicsItem; readonly roles: EntityRole[] }>();
-for (const role of entityRoles)
+const index = new Map<string, { readonly item: PicsItem; readonly roles: TestedRole[] }>();
+for (const role of testedRoles)
   for (const item of proforma(role)) {
     const known = index.get(item.item);
     if (known === undefined) index.set(item.item, { item, roles: [role] });

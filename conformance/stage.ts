@@ -7,6 +7,7 @@ import type { AccountSchema } from "../gen/x1410/v1/identity_pb.ts";
 import { UserAccountService } from "../gen/x1410/v1/user_account_pb.ts";
 import type { Trust } from "../reference/envelope/verify.ts";
 import { Channels, type ClientStack } from "./channels.ts";
+import type { ClientBench } from "./clients/client-bench.ts";
 import { identityOfCredential } from "./credential.ts";
 import type { Harness } from "./harness/harness.ts";
 import { Inconclusive } from "./procedures/procedure.ts";
@@ -37,17 +38,21 @@ export class Stage {
   readonly harness: Harness | undefined;
   readonly trust: Trust;
   readonly options: StageOptions;
+  /** Where a user's side is under test; its servers are then the kit's. */
+  readonly bench: ClientBench | undefined;
   readonly #channels = new Map<string, Channels>();
   readonly #shared = new Map<string, Promise<unknown>>();
   readonly #created: (() => Promise<void>)[] = [];
   #records: Uint8Array | undefined;
 
   /** @throws TargetError where the harness is needed to play a peer and cannot */
-  constructor(settings: TargetSettings, harness: Harness | undefined, options: StageOptions) {
+  constructor(settings: TargetSettings, harness: Harness | undefined, options: StageOptions, bench?: ClientBench) {
     this.settings = settings;
     this.harness = harness;
     this.options = options;
-    this.target = resolved(settings, harness);
+    this.bench = bench;
+    const target = resolved(settings, harness);
+    this.target = bench === undefined ? target : { ...target, underTest: new Set([bench.settings.role]) };
     this.trust = new ChainVerifier({
       trustAnchors: this.target.trustAnchorsPem,
       intermediates: [this.target.provider, this.target.consumer].map((one) => one.certificateChainPem).join("\n"),

@@ -1,5 +1,7 @@
 // The suite: every test purpose of the kit, its version, and a hash over what the purposes ask, so that two reports can be compared.
 import { createHash } from "node:crypto";
+import { brokenRequestPurposes } from "./purposes/broken-requests.ts";
+import { consumerAccessPurposes } from "./purposes/dc-access.ts";
 import { dataDistributionPurposes } from "./purposes/dss-data-distribution.ts";
 import { dataStoragePurposes } from "./purposes/dss-data-storage.ts";
 import { dataStorageCallerPurposes } from "./purposes/dss-data-storage-callers.ts";
@@ -9,15 +11,18 @@ import { accessRecordPurposes } from "./purposes/dssm-access-records.ts";
 import { accessRulePurposes } from "./purposes/dssm-access-rules.ts";
 import { componentPurposes } from "./purposes/dssm-components.ts";
 import { dataSharingAccessPurposes } from "./purposes/dssm-data-sharing-access.ts";
+import { ledgerPurposes } from "./purposes/dssm-ledger.ts";
 import { policyInopportunePurposes } from "./purposes/dssm-policy-inopportune.ts";
 import { policyOrderPurposes } from "./purposes/dssm-policy-order.ts";
 import { policyRulePurposes } from "./purposes/dssm-policy-rules.ts";
 import { publicationPurposes } from "./purposes/dssm-publication.ts";
 import { sessionPurposes } from "./purposes/dssm-sessions.ts";
+import { signatureAlgorithmPurposes } from "./purposes/dssm-signature-algorithms.ts";
 import { signedRequestsPurposes } from "./purposes/dssm-signed-requests.ts";
 import { userAccountPurposes } from "./purposes/dssm-user-account.ts";
 import { userAccountRulePurposes } from "./purposes/dssm-user-account-rules.ts";
 import { userAuthenticationPurposes } from "./purposes/dssm-user-authentication.ts";
+import { exposurePurposes } from "./purposes/exposure.ts";
 import { communicationsPurposes } from "./purposes/handshakes.ts";
 import { keyStoragePurposes } from "./purposes/kss-key-storage.ts";
 import { invalidKeyStoragePurposes } from "./purposes/kss-key-storage-invalid.ts";
@@ -26,6 +31,7 @@ import { tokenRedemptionPurposes } from "./purposes/kss-token-redemption.ts";
 import { tokenVerificationPurposes } from "./purposes/kss-token-verification.ts";
 import { procedurePurposes } from "./purposes/procedures.ts";
 import type { Purpose } from "./purposes/purpose.ts";
+import { standardServicesPurposes } from "./purposes/standard-services.ts";
 import { expectationText } from "./refusal.ts";
 
 /** Of the suite, apart from that of the package: it changes when a purpose is added, removed, or asks something else. */
@@ -36,11 +42,15 @@ export const profile = "x1410.v1";
 /** One list for each component, in the order of the catalogue; the procedures, which need them all and take longest, last. */
 export const purposes: readonly Purpose[] = [
   communicationsPurposes,
+  standardServicesPurposes,
+  exposurePurposes,
+  brokenRequestPurposes,
   userAccountPurposes,
   userAccountRulePurposes,
   userAuthenticationPurposes,
   sessionPurposes,
   signedRequestsPurposes,
+  signatureAlgorithmPurposes,
   policyRulePurposes,
   policyOrderPurposes,
   policyInopportunePurposes,
@@ -49,6 +59,7 @@ export const purposes: readonly Purpose[] = [
   accessRecordPurposes,
   publicationPurposes,
   componentPurposes,
+  ledgerPurposes,
   keyStoragePurposes,
   keyStorageOrderPurposes,
   invalidKeyStoragePurposes,
@@ -60,6 +71,7 @@ export const purposes: readonly Purpose[] = [
   dataStorageCallerPurposes,
   dataDistributionPurposes,
   procedurePurposes,
+  consumerAccessPurposes,
 ].flat();
 
 /** SHA-256 over id, clause and expectation of each purpose, one a line, sorted by id; lower-case hexadecimal. */

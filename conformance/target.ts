@@ -6,6 +6,18 @@ import { parse, YAMLParseError } from "yaml";
 export const entityRoles = ["dssm", "kss", "dss"] as const;
 export type EntityRole = (typeof entityRoles)[number];
 
+/** Users' sides: data provider and data consumer. They serve nothing, and are judged by what they send. */
+export const clientRoles = ["dp", "dc"] as const;
+export type ClientRole = (typeof clientRoles)[number];
+
+/** Everything that can be under test. */
+export const testedRoles = [...entityRoles, ...clientRoles] as const;
+export type TestedRole = (typeof testedRoles)[number];
+
+export function isServer(role: TestedRole): role is EntityRole {
+  return (entityRoles as readonly string[]).includes(role);
+}
+
 /** First of the harness's ports, unless a target file says otherwise. */
 export const defaultBasePort = 7510;
 
@@ -79,7 +91,7 @@ export interface TargetSettings {
 export interface Target {
   readonly name: string;
   readonly entities: Readonly<Record<EntityRole, TargetEntity>>;
-  readonly underTest: ReadonlySet<EntityRole>;
+  readonly underTest: ReadonlySet<TestedRole>;
   /** Certificates that the implementation's certificates chain to, PEM. */
   readonly trustAnchorsPem: string;
   /** Current revocation lists, PEM; "" where none were given. */
@@ -140,7 +152,7 @@ export async function readTarget(path: string): Promise<Target> {
     throw new TargetError(`${path}: entities.${entityRoles.find((role) => entities[role] === undefined)} is missing`);
   if (provider === undefined || consumer === undefined)
     throw new TargetError(`${path}: credentials.${provider === undefined ? "provider" : "consumer"} is missing`);
-  const underTest = new Set(entityRoles);
+  const underTest = new Set<TestedRole>(entityRoles);
   return {
     name,
     entities: { dssm, kss, dss },
@@ -206,7 +218,7 @@ async function credential(credentials: Members, who: PartyName): Promise<Credent
 }
 
 /** The members of one mapping of the file, with errors that name their place. */
-class Members {
+export class Members {
   readonly #file: string;
   readonly #place: string;
   readonly #members: ReadonlyMap<string, unknown>;

@@ -6,6 +6,8 @@ import type { ErrorReason } from "../gen/x1410/v1/error_pb.ts";
 import type { Rights, VerifiedAttributes } from "../gen/x1410/v1/identity_pb.ts";
 import type { Trust } from "../reference/envelope/verify.ts";
 import type { Channels, Connections } from "./channels.ts";
+import type { ClientBench } from "./clients/client-bench.ts";
+import { ClientUnderTest } from "./clients/client-under-test.ts";
 import { identityIn } from "./credential.ts";
 import type { Harness } from "./harness/harness.ts";
 import type { HarnessAuthority } from "./harness/harness-authority.ts";
@@ -149,6 +151,29 @@ export class TestCase {
     });
     this.cleanUp(deleteAccount);
     return user;
+  }
+
+  /** The user's side under test, with the kit's servers around it. */
+  get bench(): ClientBench {
+    const { bench } = this.#stage;
+    if (bench === undefined) throw new Inconclusive("needs a user's side under test");
+    return bench;
+  }
+
+  /** A user of the implementation under test, with a certificate and an account of this purpose alone. */
+  async client({ rights, attributes }: Account = {}): Promise<ClientUnderTest> {
+    const { bench } = this;
+    const credential = bench.counterparts.authority.issue("user", this.freshName(bench.settings.role));
+    const client = await ClientUnderTest.create(bench, credential, this.log, () => this.#calls);
+    this.cleanUp(() => client.close());
+    const deleteAccount = await this.#stage.createAccount({
+      identity: client.identity,
+      displayName: "Client under test",
+      rights: { publish: true, access: true, ...rights },
+      attributes: { industries: ["isic:j61"], country: "CH", organization: "Conformance test", ...attributes },
+    });
+    this.cleanUp(deleteAccount);
+    return client;
   }
 
   /** The tester's management: issues tokens, right and wrong ones. For purposes with `tester: ["dssm"]`. */

@@ -5,7 +5,7 @@ import { type ImplementationProcess, startImplementation } from "../implementati
 import { type Pics, readPics } from "../pics.ts";
 import { referenceSubset } from "../reference-subsets.ts";
 import { Stage } from "../stage.ts";
-import { type EntityRole, readTargetSettings } from "../target.ts";
+import { type EntityRole, entityRoles, readTargetSettings } from "../target.ts";
 import { checkTarget } from "../target-check.ts";
 
 export interface OpenTargetOptions {
@@ -48,7 +48,7 @@ export async function openTarget(options: OpenTargetOptions): Promise<OpenTarget
   };
   try {
     const stage = new Stage(settings, harness, stageOptions);
-    for (const role of stage.target.underTest)
+    for (const role of entityRoles.filter((one) => stage.target.underTest.has(one)))
       harness?.learn({ ...stage.target.entities[role], certificateChainPem: "" });
     if (options.command !== undefined) implementation = await startImplementation(options.command, stage);
     return { stage, pics, close };

@@ -2,18 +2,20 @@
 import { Command, InvalidArgumentError, Option } from "commander";
 import { campaign } from "../campaign.ts";
 import { type ClientStack, clientStacks } from "../channels.ts";
+import { clientRole, clientRoleNames, clientRoleOf, openClientTarget } from "../clients/client-target.ts";
 import { readExpectedFailures } from "../expected-failures.ts";
 import { CampaignConsole } from "../report/campaign-console.ts";
 import { ConsoleReport } from "../report/console.ts";
 import { ProcedureConsole } from "../report/procedure-console.ts";
 import { prepareReportFiles, type ReportFiles, writeReportFiles } from "../report/report-files.ts";
 import { purposes } from "../suite.ts";
-import { type EntityRole, entityRoles } from "../target.ts";
+import { type ClientRole, type EntityRole, entityRoles } from "../target.ts";
 import { type FilterOptions, filtersOf, wholeNumber, withFilters } from "./filters.ts";
 import { openTarget } from "./open-target.ts";
 
 interface RunOptions extends FilterOptions, ReportFiles {
   readonly target?: string;
+  readonly for?: ClientRole;
   readonly reference: EntityRole[];
   readonly command?: string;
   readonly client: ClientStack;
@@ -27,14 +29,21 @@ interface RunOptions extends FilterOptions, ReportFiles {
   readonly mib: number;
 }
 
+/** What a client shares and accesses: a few records say as much as many. */
+const CLIENT_RECORD_BYTES = 32 * 1024;
+
 const procedureIds = ["F3", "F4", "A1", "A2"];
 
 export function runCommand(): Command {
   const command = new Command("run")
     .description("perform test purposes and give each its verdict")
     .option("--target <file>", "the implementation; without it the reference, with the kit's own peers around it")
+    .option("--for <role>", "test a user's side instead: dp, data provider, or dc, data consumer", userRole)
     .option("--reference <roles>", "which entities of the reference, e.g. kss,dss", roles, [...entityRoles])
-    .option("--command <line>", "starts the implementation; the kit waits for its health and stops it afterwards")
+    .option(
+      "--command <line>",
+      "starts the implementation; with --for, the client's main command, e.g. 'get {contract} {output}'",
+    )
     .addOption(
       new Option("--client <stack>", "the kit's client stack").choices(Object.keys(clientStacks)).default("grpc"),
     )
@@ -71,16 +80,15 @@ async function run(options: RunOptions): Promise<void> {
     ? new ProcedureConsole(new ConsoleReport(print, coloured))
     : new CampaignConsole(print, coloured);
   if (options.target === undefined)
-    print(`Starting ${options.reference.join(", ")} of the reference in a temporary directory …`);
-  const target = await openTarget({
-    file: options.target,
-    reference: options.reference,
-    pics: options.pics,
-    command: options.command,
-    client: options.client,
-    seed: options.seed,
-    recordBytes: options.mib * 1024 * 1024,
-  });
+    print(`Starting ${options.for ?? options.reference.join(", ")} of the reference in a temporary directory …`);
+  const common = { pics: options.pics, command: options.command, client: options.client, seed: options.seed };
+  const recordBytes = options.mib * 1024 * 1024;
+  const file = options.target;
+  const role = options.for ?? (file === undefined ? undefined : await clientRoleOf(file));
+  const target =
+    role === undefined
+      ? await openTarget({ ...common, file, reference: options.reference, recordBytes })
+      : await openClientTarget({ ...common, file, role, recordBytes: CLIENT_RECORD_BYTES });
   try {
     const procedureGlobs = (options.procedure ?? procedureIds).map((id) => `TP/ALL/${id}/*`);
     const result = await campaign(target.stage, {
@@ -106,13 +114,22 @@ async function run(options: RunOptions): Promise<void> {
 }
 
 /** One line for a shell that performs the purpose alone, under the same circumstances. */
-function commandFor(id: string, { target, reference, client, seed, pics }: RunOptions): string {
+function commandFor(id: string, options: RunOptions): string {
+  const { target, reference, client, seed, pics, command } = options;
   const quoted = (text: string) => (/^[\w./:=-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
   const words = ["npx x1410 conformance run", `--id ${quoted(id)}`];
   if (target !== undefined) words.push(`--target ${quoted(target)}`);
+  else if (options.for !== undefined)
+    words.push(`--for ${options.for}`, ...(command === undefined ? [] : [`--command ${quoted(command)}`]));
   else if (reference.length < entityRoles.length) words.push(`--reference ${reference.join(",")}`);
   if (pics.length > 0) words.push(`--pics ${pics.map(quoted).join(" ")}`);
   return [...words, `--client ${client}`, `--seed ${quoted(seed)}`].join(" ");
+}
+
+function userRole(text: string): ClientRole {
+  const role = clientRole(text);
+  if (role === undefined) throw new InvalidArgumentError(`one of ${clientRoleNames.join(", ")}.`);
+  return role;
 }
 
 function roles(text: string): EntityRole[] {

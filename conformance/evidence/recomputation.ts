@@ -22,8 +22,9 @@ export function recompute(report: Report, purposes: readonly Purpose[]): void {
   const pics = new Map(report.statements.map((one) => [one.entity, claimsOf(one)] as const));
   const situation: Situation = {
     underTest: new Set(report.target.entities.map(({ role }) => role)),
-    harness: report.outOfReach.length === 0,
+    harness: report.target.commands === undefined && report.outOfReach.length === 0,
     pics,
+    ...(report.target.commands && { commands: new Set(Object.keys(report.target.commands)) }),
   };
   assertSame("statements", [...pics.keys()], [...situation.underTest]);
   assertSelection(report, situation, purposes);

@@ -3,7 +3,7 @@
 import type { Code } from "@connectrpc/connect";
 import type { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { type ExpectedRefusal, expectationText, refusalFor } from "../refusal.ts";
-import type { EntityRole } from "../target.ts";
+import type { EntityRole, TestedRole } from "../target.ts";
 import type { TestCase } from "../test-case.ts";
 
 /**
@@ -42,7 +42,9 @@ export interface PurposeSpec {
   /** Peers that the kit must play, or be registered beside, for this purpose. */
   readonly tester?: readonly EntityRole[];
   /** Entities that must be under test, or played by the kit well enough; default: the entity of the id. */
-  readonly involves?: readonly EntityRole[];
+  readonly involves?: readonly TestedRole[];
+  /** Of a user's side: the commands that it must have, by their names in the target file. */
+  readonly commands?: readonly string[];
   readonly initialState: string;
   readonly stimulus: string;
   readonly expected: Expected;
@@ -89,6 +91,7 @@ export function purpose(spec: PurposeSpec): Purpose {
     methods,
     requires: spec.requires ?? [],
     tester: spec.tester ?? [],
+    commands: spec.commands ?? [],
     involves: spec.involves ?? (under === undefined ? [] : [under]),
     expected: normalized(expected),
     diagram: spec.diagram ?? [
@@ -101,14 +104,14 @@ export function purpose(spec: PurposeSpec): Purpose {
   };
 }
 
-/** The role under test, where it is one server. */
-export function entityRoleOf(entity: PurposeEntity): EntityRole | undefined {
+/** The role under test, where it is one. */
+export function entityRoleOf(entity: PurposeEntity): TestedRole | undefined {
   return {
     DSSM: "dssm" as const,
     KSS: "kss" as const,
     DSS: "dss" as const,
-    DP: undefined,
-    DC: undefined,
+    DP: "dp" as const,
+    DC: "dc" as const,
     ALL: undefined,
   }[entity];
 }

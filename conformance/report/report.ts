@@ -6,7 +6,7 @@ import type { Finding } from "../pics.ts";
 import type { Visibility } from "../procedures/procedure.ts";
 import type { Arrow, PurposeKind } from "../purposes/purpose.ts";
 import type { Omitted } from "../selection.ts";
-import type { EntityRole } from "../target.ts";
+import type { TestedRole } from "../target.ts";
 import type { Verdict } from "../verdict.ts";
 
 /** Changes when a member is removed or means something else. */
@@ -59,11 +59,13 @@ export interface Report {
 export interface ReportedTarget {
   readonly name: string;
   readonly entities: readonly ReportedEntity[];
+  /** Of a user's side: templates of its commands, by name. */
+  readonly commands?: Readonly<Record<string, string>>;
 }
 
 /** An entity under test and what its TLS showed. */
 export interface ReportedEntity {
-  readonly role: EntityRole;
+  readonly role: TestedRole;
   readonly endpoint: string;
   readonly identity: string;
   readonly reached: boolean;
@@ -76,7 +78,7 @@ export interface ReportedEntity {
 }
 
 export interface ReportedStatement {
-  readonly entity: EntityRole;
+  readonly entity: TestedRole;
   readonly implementation: string;
   readonly supported: readonly string[];
   readonly unsupported: readonly string[];

@@ -1,0 +1,62 @@
+// A data consumer under test before data that the kit's provider has shared.
+import type { DescMethod } from "@bufbuild/protobuf";
+import { expect } from "../procedures/procedure.ts";
+import { type SharedData, sharedData } from "../purposes/dssm-shared-data.ts";
+import type { Terms } from "../roles/data-provider.ts";
+import { same } from "../roles/user.ts";
+import type { TestCase } from "../test-case.ts";
+import { type ClientUnderTest, expectAccepted, type Outcome } from "./client-under-test.ts";
+import type { ObservedCall } from "./observation.ts";
+
+export interface ConsumerScene {
+  readonly client: ClientUnderTest;
+  readonly shared: SharedData;
+}
+
+const exportable: Terms = { accessTimes: 3, readOnly: false };
+
+/** @param terms of the access permission; undefined: none, as in Annex A */
+export async function consumerScene(t: TestCase, terms: Terms | undefined = exportable): Promise<ConsumerScene> {
+  const shared = await sharedData(t, terms);
+  return { client: await t.client(), shared };
+}
+
+/** As `consumerScene`, without an access permission. */
+export async function bareScene(t: TestCase): Promise<ConsumerScene> {
+  const shared = await sharedData(t, undefined);
+  return { client: await t.client(), shared };
+}
+
+export function access({ client, shared }: ConsumerScene): Promise<Outcome> {
+  return client.perform("access", { contract: shared.contractAddress });
+}
+
+/** The client ends well, and {output} has the plaintext that was shared. */
+export function expectPlaintext(outcome: Outcome, { shared }: ConsumerScene): void {
+  expectAccepted(outcome);
+  expect(outcome.output !== undefined, "the plaintext in {output} (there is no such file)");
+  expect(same(outcome.output, shared.plaintext), "the plaintext that was shared, byte for byte");
+}
+
+/** The client accesses data where nothing is wrong: without that, a refusal of the wrong would prove nothing. */
+export function consumerTwin(t: TestCase): Promise<void> {
+  return t.positiveTwin("an access with nothing wrong", () =>
+    t.bench.twin("access", async () => {
+      const scene = await consumerScene(t);
+      expectPlaintext(await access(scene), scene);
+    }),
+  );
+}
+
+/** The first call of each method, in this order. */
+export function expectOrder(calls: readonly ObservedCall[], methods: readonly DescMethod[]): void {
+  let last = -1;
+  let before = "the beginning";
+  for (const method of methods) {
+    const at = calls.findIndex((call) => call.method === method);
+    expect(at >= 0, `a call of ${method.name}`);
+    expect(at > last, `${method.name} after ${before}`);
+    last = at;
+    before = method.name;
+  }
+}
