@@ -8,6 +8,7 @@ import { type Client, credentials, loadPackageDefinition, type ServiceClientCons
 import { loadSync } from "@grpc/proto-loader";
 import { protoPath as healthProto } from "grpc-health-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { readTargetSettings } from "../conformance/target.ts";
 import { ErrorDetailSchema, ErrorReason } from "../gen/x1410/v1/error_pb.ts";
 import { type Ready, StackProcess } from "../reference/stack/crash.fixture.ts";
 import { ROOT, run } from "../tools/toolchain.ts";
@@ -34,6 +35,13 @@ function entity(name: string) {
   if (found === undefined) throw new Error(`no ${name}`);
   return found;
 }
+
+test("the target file tells the kit of the exposure API too, and how soon a revocation arrives", async () => {
+  const { entities, ixit } = await readTargetSettings(ready.targetFile);
+  expect(entities.kss?.exposure).toMatch(/^127\.0\.0\.1:\d+$/);
+  expect(entities.kss?.exposure).not.toBe(entity("kss").endpoint);
+  expect(ixit.crlRefreshSeconds).toBe(60);
+});
 
 describe("standard services", () => {
   /** A client of one of gRPC's own services, by nothing but grpc-js and the service's file. */

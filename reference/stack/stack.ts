@@ -160,7 +160,7 @@ async function start(
   const renewal = repeat("renew certificates", renewalIntervalMs, async () => renewCertificates(), options.log);
   closers.push(() => renewal.stop());
   const targetFile = join(directory.path, "target.yaml");
-  writeDurably(targetFile, targetOf(directory, entities, users, operator), 0o644);
+  writeDurably(targetFile, targetOf(directory, entities, users, operator, options.revocationRefreshMs), 0o644);
   return {
     dataDirectory: directory.path,
     entities,
@@ -290,24 +290,26 @@ function targetOf(
   entities: readonly (EntityPlan & Started)[],
   users: Users,
   operator: Operator,
+  revocationRefreshMs: number,
 ): string {
   const at = (path: string) => relative(directory.path, path);
   const credential = ({ files }: { files: IdentityFiles }) => ({
     certificate: at(files.chain),
     privateKey: at(files.privateKey),
   });
+  const entity = (kind: ServerKind) => {
+    const exposure = entities.find((one) => one.kind === kind)?.secondEndpoint;
+    return { ...endpointOf(entities, kind), ...(exposure !== undefined && { exposure }) };
+  };
   return stringify({
     name: "reference stack",
-    entities: {
-      dssm: endpointOf(entities, "dssm"),
-      kss: endpointOf(entities, "kss"),
-      dss: endpointOf(entities, "dss"),
-    },
+    entities: { dssm: entity("dssm"), kss: entity("kss"), dss: entity("dss") },
     trust: { anchors: at(operator.files.ca), revocationLists: at(operator.files.crl) },
     credentials: {
       provider: credential(users.provider),
       consumer: credential(users.consumer),
       operator: credential(operator),
     },
+    ixit: { crlRefreshSeconds: Math.ceil(revocationRefreshMs / 1000) },
   });
 }
