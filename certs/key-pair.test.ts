@@ -5,6 +5,14 @@ import { assertAcceptableKey, generateKeyPair, parsePrivateKey, privateKeyPem } 
 const rsa = (modulusLength: number, publicExponent = 65_537) =>
   generateKeyPairSync("rsa", { modulusLength, publicExponent }).publicKey;
 
+const mlDsa = (() => {
+  try {
+    return generateKeyPairSync("ml-dsa-65") !== undefined;
+  } catch {
+    return false;
+  }
+})();
+
 describe("keys accepted", () => {
   test.each(["p256", "ed25519"] as const)("%s", (algorithm) => {
     const { privateKey, publicKey } = generateKeyPair(algorithm);
@@ -12,6 +20,11 @@ describe("keys accepted", () => {
     expect(privateKeyPem(privateKey)).toMatch(/^-----BEGIN PRIVATE KEY-----\n/);
     const read = createPublicKey(parsePrivateKey(privateKeyPem(privateKey)));
     expect(read.equals(publicKey)).toBe(true);
+  });
+
+  test.runIf(mlDsa)("ML-DSA-65", () => {
+    const { publicKey } = generateKeyPairSync("ml-dsa-65");
+    expect(() => assertAcceptableKey(publicKey)).not.toThrow();
   });
 
   test("RSA with 2048 bits only where the policy says so", () => {

@@ -29,6 +29,8 @@ export function assertAcceptableKey(key: KeyObject, policy: KeyPolicy = {}): voi
   const details = key.asymmetricKeyDetails;
   switch (key.asymmetricKeyType) {
     case "ed25519":
+    // For certificates that sign messages; authorities and TLS do not use it, and older runtimes know no such key.
+    case "ml-dsa-65":
       return;
     case "ec":
       if (details?.namedCurve === "prime256v1") return;

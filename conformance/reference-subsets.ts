@@ -4,8 +4,10 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fromPem } from "../certs/der.ts";
+import { SignatureAlgorithm } from "../gen/x1410/v1/identity_pb.ts";
 import { silentLog } from "../reference/communications/log.ts";
 import type { Registration } from "../reference/communications/service.ts";
+import { isAvailable } from "../reference/envelope/algorithm.ts";
 import { NetworkDirectory } from "../reference/stack/network.ts";
 import { planEntities, type ServerKind } from "../reference/stack/plan.ts";
 import { startEntity } from "../reference/stack/start-entity.ts";
@@ -32,7 +34,7 @@ export interface ReferenceSubset {
 
 const CRL_REFRESH_SECONDS = 1;
 /** What the reference can do and this set-up does not offer. */
-const notOffered = new Set(["PSK", "TLS-1.2"]);
+const notOffered = ["PSK", "TLS-1.2", ...(isAvailable(SignatureAlgorithm.ML_DSA_65) ? [] : ["SIGN-ML-DSA-65"])];
 
 /** Every non-empty subset of the three entities: seven. */
 export const subsets: readonly (readonly EntityRole[])[] = [1, 2, 3, 4, 5, 6, 7].map((bits) =>

@@ -46,6 +46,17 @@ describe("selection", () => {
     expect(ids(selected)).toContain(asks.id);
   });
 
+  test("checks that what is stated as not there is not there, and only then", () => {
+    const lacks = make({ id: "TP/KSS/AAC/BI-08", forbids: ["TLS-1.2"] });
+    const without = allBut("kss", "", new Set(["TLS-1.2"]));
+    expect(ids(select([lacks], situation(["kss"], [without]), {}).selected)).toEqual([lacks.id]);
+    expect(ids(select([lacks], situation(["kss"]), {}).selected)).toEqual([lacks.id]);
+    expect(select([lacks], situation(["kss"], [allBut("kss", "", new Set())]), {})).toMatchObject({
+      selected: [],
+      notApplicable: [{ id: lacks.id, reason: "TLS-1.2 is claimed" }],
+    });
+  });
+
   test("keeps a mandatory purpose that meets an optional step on its way", () => {
     expect(ids(select(list, situation(["dssm"]), {}).selected)).toEqual([replays.id]);
     expect([statusOf(replays), statusOf(asks), statusOf(stores)]).toEqual(["M", "O", "M"]);

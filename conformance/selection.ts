@@ -50,10 +50,12 @@ export function select(purposes: readonly Purpose[], situation: Situation, filte
     const { id } = purpose;
     const foreign = purpose.involves.find((role) => !situation.underTest.has(role));
     const unclaimed = conditionsOf(purpose).find((item) => !claimed(item, situation));
+    const denied = purpose.forbids.find((item) => claimedBy(item, purpose.involves, situation));
     const missing = purpose.commands.find((command) => situation.commands?.has(command) === false);
     if (!matches(purpose, filters)) filtered.push(id);
     else if (foreign !== undefined) notApplicable.push({ id, reason: `the ${foreign} is not under test` });
     else if (unclaimed !== undefined) notApplicable.push({ id, reason: `${unclaimed} is not claimed` });
+    else if (denied !== undefined) notApplicable.push({ id, reason: `${denied} is claimed` });
     else if (purpose.tester.length > 0 && !situation.harness)
       outOfReach.push({
         id,
@@ -126,6 +128,11 @@ function claimed(name: string, { pics, underTest }: Situation): boolean {
   const asked = known.roles.filter((role) => underTest.has(role));
   if (asked.length === 0 || known.item.status === "M") return true;
   return asked.some((role) => pics.get(role)?.supported.has(name));
+}
+
+/** Whether one of the roles claims the item in its statement. */
+function claimedBy(item: string, roles: readonly TestedRole[], { pics }: Situation): boolean {
+  return roles.some((role) => pics.get(role)?.supported.has(item));
 }
 
 /** Items that the entities under test claim, and that are neither among `tested` nor such as nothing outside can show. */

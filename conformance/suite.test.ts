@@ -6,7 +6,7 @@ import { proforma } from "./pics.ts";
 import { methodsOf } from "./protocol.ts";
 import { type Purpose, purpose } from "./purposes/purpose.ts";
 import { purposes, suiteHash } from "./suite.ts";
-import { entityRoles } from "./target.ts";
+import { entityRoles, testedRoles } from "./target.ts";
 
 /** Rows of the catalogue and methods that no purpose shows yet. Lower it with every purpose added; at 0 it goes. */
 const OPEN_ROWS = 31;
@@ -38,10 +38,10 @@ test("steps, capabilities, methods and conditions are those of the catalogue, th
   const known = new Set([
     ...[...STEPS, ...CAPABILITIES].map(({ id }) => id),
     ...entityRoles.flatMap(methodsOf).map(({ name }) => name),
-    ...entityRoles.flatMap(proforma).map(({ item }) => item),
+    ...testedRoles.flatMap(proforma).map(({ item }) => item),
   ]);
-  const named = purposes.flatMap(({ id, steps, capabilities, methods, requires }) =>
-    [...steps, ...capabilities, ...methods, ...requires].map((item) => ({ id, item })),
+  const named = purposes.flatMap(({ id, steps, capabilities, methods, requires, forbids }) =>
+    [...steps, ...capabilities, ...methods, ...requires, ...forbids].map((item) => ({ id, item })),
   );
   expect(named.filter(({ item }) => !known.has(item))).toEqual([]);
 });

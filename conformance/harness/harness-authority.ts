@@ -6,7 +6,7 @@ import { buildCertificate, type CertificateSpec } from "../../certs/certificate.
 import { toPem } from "../../certs/der.ts";
 import { fingerprintOf, formatIdentity, type Role } from "../../certs/identity.ts";
 import type { RevocationReason } from "../../certs/issuance-log.ts";
-import { generateKeyPair, type KeyAlgorithm, privateKeyPem } from "../../certs/key-pair.ts";
+import { generateKeyPair, type KeyAlgorithm, type KeyPair, privateKeyPem } from "../../certs/key-pair.ts";
 import { createPki, type IdentityFiles, type Pki } from "../../certs/pki.ts";
 import type { Credential, PartyName } from "../target.ts";
 
@@ -26,6 +26,8 @@ const parties: Readonly<Record<PartyName, { readonly role: Role; readonly name: 
 /** What a certificate says otherwise than the profile asks; the rest of it is right. */
 export type Faults = Partial<Omit<CertificateSpec, "publicKey" | "issuer">> & {
   readonly keyAlgorithm?: KeyAlgorithm;
+  /** Of any kind, in place of a new one of `keyAlgorithm`. */
+  readonly keyPair?: KeyPair;
   /** Who signs it instead of the issuing authority, and what comes after it in the chain, PEM. */
   readonly issuer?: { readonly privateKey: KeyObject; readonly certificate: Uint8Array; readonly chainPem: string };
 };
@@ -79,8 +81,8 @@ export class HarnessAuthority {
 
   /** A certificate for `identity` with something wrong. Without faults it is one that the profile allows. */
   forge(identity: string, faults: Faults = {}): Credential {
-    const { keyAlgorithm, issuer, ...spec } = faults;
-    const { privateKey, publicKey } = generateKeyPair(keyAlgorithm);
+    const { keyAlgorithm, keyPair, issuer, ...spec } = faults;
+    const { privateKey, publicKey } = keyPair ?? generateKeyPair(keyAlgorithm);
     const own = readAuthority(join(this.#pki.directory, "intermediate"));
     const by = issuer ?? {
       privateKey: own.privateKey,

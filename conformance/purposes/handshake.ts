@@ -1,23 +1,17 @@
 // Authentication for communications (AAC, clause 7.2.5) of every server: who gets through the handshake, and what a certificate is worth
 // afterwards. A handshake is judged on a raw TLS connection, since a dead network looks like UNAVAILABLE as well.
-import { X509Certificate } from "node:crypto";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import type { Connections } from "../channels.ts";
-import { HarnessAuthority, keyOf } from "../harness/harness-authority.ts";
-import { expect, Inconclusive } from "../procedures/procedure.ts";
+import { expect } from "../procedures/procedure.ts";
 import type { Credential, EntityRole } from "../target.ts";
 import type { TestCase } from "../test-case.ts";
 import { type Established, probeTls, type Refused } from "../tls-probe.ts";
+import { faultyCertificates, newIdentity } from "./faulty-certificates.ts";
 import { type Purpose, type PurposeId, purpose } from "./purpose.ts";
+import { refreshTime, untilSo } from "./revocation-refresh.ts";
 
 /** Any call that the entity answers to a user with a good certificate, whatever the user is. */
 export type AnyCall = (connections: Connections, t: TestCase) => Promise<unknown>;
-
-const day = 24 * 60 * 60_000;
-const name = (t: TestCase) => `urn:x1410:user:${t.freshName("user")}`;
 
 /** One handshake with the entity, under a credential or under none. */
 function handshake(
@@ -44,104 +38,6 @@ async function expectRefused(t: TestCase, outcome: Promise<Established | Refused
   const seen = await outcome;
   expect(seen.outcome === "refused", "a refusal in the handshake: an alert, or a close before any answer");
   t.seen(`refused: ${seen.alert}`);
-}
-
-interface FaultyCertificate {
-  readonly number: string;
-  readonly title: string;
-  readonly stimulus: string;
-  readonly twin: string;
-  readonly likelyMistake: string;
-  readonly credential: (t: TestCase) => Credential | undefined;
-}
-
-const faulty: readonly FaultyCertificate[] = [
-  {
-    number: "01",
-    title: "lets nobody in without a certificate",
-    stimulus: "no certificate",
-    twin: "a handshake with a user's certificate",
-    likelyMistake: "the certificate is asked for and not required",
-    credential: () => undefined,
-  },
-  {
-    number: "02",
-    title: "lets nobody in whose certificate has expired",
-    stimulus: "a certificate that ended yesterday",
-    twin: "a handshake with the same certificate, valid today",
-    likelyMistake: "the chain is verified by code of one's own that does not look at times",
-    credential: (t) =>
-      t.authority.forge(name(t), { notBefore: new Date(Date.now() - 2 * day), notAfter: new Date(Date.now() - day) }),
-  },
-  {
-    number: "03",
-    title: "lets nobody in whose certificate is not valid yet",
-    stimulus: "a certificate that begins tomorrow",
-    twin: "a handshake with the same certificate, valid today",
-    likelyMistake: "only the end of the validity is compared",
-    credential: (t) =>
-      t.authority.forge(name(t), { notBefore: new Date(Date.now() + day), notAfter: new Date(Date.now() + 2 * day) }),
-  },
-  {
-    number: "04",
-    title: "lets nobody in under a certificate for servers",
-    stimulus: "a certificate whose extended key usage is serverAuth alone",
-    twin: "a handshake with the same certificate for clients",
-    likelyMistake: "the purpose of the chain is not checked: whoever steals a server's key is every user of that name",
-    credential: (t) => t.authority.forge(name(t), { extendedKeyUsage: ["serverAuth"] }),
-  },
-  {
-    number: "05",
-    title: "lets nobody in whose certificate another end entity has signed",
-    stimulus: "a certificate signed with a user's key, the user's certificate in the chain",
-    twin: "a handshake with the user's certificate itself",
-    likelyMistake: "cA of the basic constraints is not checked: every user is an authority",
-    credential(t) {
-      const above = t.authority.forge(name(t));
-      return t.authority.forge(name(t), { issuer: issuerOf(above) });
-    },
-  },
-  {
-    number: "06",
-    title: "lets nobody in below an authority that the path length forbids",
-    stimulus: "a certificate of an authority that the issuing authority has certified against its path length",
-    twin: "a handshake with a certificate of the issuing authority",
-    likelyMistake: "pathLenConstraint is not checked",
-    credential(t) {
-      const below = t.authority.forge(name(t), {
-        subject: { commonName: "one authority too many" },
-        basicConstraints: { ca: true },
-        keyUsage: ["keyCertSign", "cRLSign"],
-        subjectAltNames: [],
-      });
-      return t.authority.forge(name(t), { issuer: issuerOf(below) });
-    },
-  },
-  {
-    number: "07",
-    title: "lets nobody in whose authority only has the name of the trusted one",
-    stimulus: "a certificate of another authority with the same names",
-    twin: "a handshake with a certificate of the trusted authority",
-    likelyMistake: "authorities are compared by their name",
-    credential(t) {
-      // So that the twin is that of an authority the target trusts.
-      void t.authority;
-      const folder = mkdtempSync(join(tmpdir(), "x1410-rogue-"));
-      try {
-        return new HarnessAuthority(folder).issue("user", t.freshName("user"));
-      } finally {
-        rmSync(folder, { recursive: true, force: true });
-      }
-    },
-  },
-];
-
-function issuerOf(credential: Credential) {
-  return {
-    privateKey: keyOf(credential),
-    certificate: new Uint8Array(new X509Certificate(credential.certificateChainPem).raw),
-    chainPem: credential.certificateChainPem,
-  };
 }
 
 interface Nameless {
@@ -215,7 +111,7 @@ export function handshakePurposes({ role, of, method, call, callIsAnswered }: Ha
         t.seen(`${one.protocol}, ${one.cipher}, ${one.identity}`);
       },
     }),
-    ...faulty.map(({ number, credential, title, ...rest }) =>
+    ...faultyCertificates.map(({ number, credential, title, ...rest }) =>
       purpose({
         ...shared,
         ...rest,
@@ -225,7 +121,7 @@ export function handshakePurposes({ role, of, method, call, callIsAnswered }: Ha
         expected: "a refusal in the handshake",
         async run(t) {
           const wrong = credential(t);
-          const right = number === "01" ? t.credential("provider") : t.authority.forge(name(t));
+          const right = number === "01" ? t.credential("provider") : t.authority.forge(newIdentity(t));
           await t.positiveTwin("a good certificate gets through", () => expectEstablished(t, role, right));
           await expectRefused(t, handshake(t, role, wrong));
         },
@@ -234,8 +130,9 @@ export function handshakePurposes({ role, of, method, call, callIsAnswered }: Ha
     purpose({
       ...shared,
       id: `${of}/BI-08`,
-      title: "speaks no TLS 1.2 unless that is claimed",
+      title: "speaks no TLS 1.2 where that is not claimed",
       capabilities: ["AAC4"],
+      forbids: ["TLS-1.2"],
       stimulus: "a handshake that offers TLS 1.2 at most",
       expected: "a refusal in the handshake",
       twin: "a handshake that offers TLS 1.3",
@@ -244,6 +141,27 @@ export function handshakePurposes({ role, of, method, call, callIsAnswered }: Ha
         const credential = t.credential("provider");
         await t.positiveTwin("TLS 1.3 gets through", () => expectEstablished(t, role, credential));
         await expectRefused(t, handshake(t, role, credential, "TLSv1.2"));
+      },
+    }),
+    purpose({
+      ...shared,
+      id: `${of}/BV-02`,
+      title: "speaks TLS 1.2 where that is claimed, with a key exchange that is forgotten afterwards",
+      capabilities: ["AAC1", "AAC2", "AAC4"],
+      requires: ["TLS-1.2"],
+      stimulus: "a handshake that offers TLS 1.2 at most; the same without a certificate",
+      expected:
+        "TLS 1.2 under an ephemeral key exchange and an AEAD cipher (RFC 9325), and a refusal of whoever shows no certificate",
+      likelyMistake: "with TLS 1.2 come its old suites: RSA key exchange, CBC",
+      async run(t) {
+        const made = await handshake(t, role, t.credential("provider"), "TLSv1.2");
+        expect(made.outcome === "established" && made.protocol === "TLSv1.2", "a connection by TLS 1.2");
+        expect(made.trusted, "a certificate that chains to the trust anchors");
+        expect(
+          /^TLS_ECDHE_.*_(GCM_SHA\d+|POLY1305_SHA256)$/.test(made.cipher),
+          `ECDHE and an AEAD (got ${made.cipher})`,
+        );
+        await expectRefused(t, handshake(t, role, undefined, "TLSv1.2"));
       },
     }),
     purpose({
@@ -307,7 +225,7 @@ export function handshakePurposes({ role, of, method, call, callIsAnswered }: Ha
         expected: { reason: ErrorReason.IDENTITY_INVALID },
         twin: "the same call with the identity as the one URI",
         async run(t) {
-          const identity = name(t);
+          const identity = newIdentity(t);
           const right = t.authority.forge(identity);
           await t.positiveTwin("one URI is served", () => callIsAnswered(() => call(t.connections(right), t)));
           const wrong = t.authority.forge(identity, {
@@ -328,26 +246,10 @@ export function handshakePurposes({ role, of, method, call, callIsAnswered }: Ha
       expected: "answers to both",
       likelyMistake: "certificates are pinned at first sight: nobody can renew one without a gap",
       async run(t) {
-        const identity = name(t);
+        const identity = newIdentity(t);
         for (const credential of [t.authority.forge(identity), t.authority.forge(identity)])
           await callIsAnswered(() => call(t.connections(credential), t));
       },
     }),
   ];
-}
-
-/** Two refreshes of the revocation list and a little more. */
-function refreshTime({ ixit: { crlRefreshSeconds }, purpose: { budgetSeconds } }: TestCase): number {
-  if (crlRefreshSeconds === undefined) throw new Inconclusive("the IXIT does not say how often lists are refreshed");
-  const wait = 2 * crlRefreshSeconds + 1;
-  if (wait > budgetSeconds - 5)
-    throw new Inconclusive(`revocation lists are refreshed every ${crlRefreshSeconds} s: set it lower for the test`);
-  return wait * 1000;
-}
-
-async function untilSo(withinMs: number, probe: () => Promise<boolean>): Promise<boolean> {
-  for (const end = performance.now() + withinMs; ; await new Promise((resolve) => setTimeout(resolve, 100))) {
-    if (await probe()) return true;
-    if (performance.now() > end) return false;
-  }
 }

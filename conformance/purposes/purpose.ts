@@ -39,6 +39,8 @@ export interface PurposeSpec {
   readonly methods?: readonly string[];
   /** Further items of the PICS that must be claimed, e.g. an optional feature. */
   readonly requires?: readonly string[];
+  /** Items of the PICS that must not be claimed: it shows that what is stated as not there is not there. */
+  readonly forbids?: readonly string[];
   /** Peers that the kit must play, or be registered beside, for this purpose. */
   readonly tester?: readonly EntityRole[];
   /** Entities that must be under test, or played by the kit well enough; default: the entity of the id. */
@@ -90,6 +92,7 @@ export function purpose(spec: PurposeSpec): Purpose {
     capabilities: spec.capabilities ?? [],
     methods,
     requires: spec.requires ?? [],
+    forbids: spec.forbids ?? [],
     tester: spec.tester ?? [],
     commands: spec.commands ?? [],
     involves: spec.involves ?? (under === undefined ? [] : [under]),

@@ -5,7 +5,11 @@ import { create, type DescService } from "@bufbuild/protobuf";
 import type { Client } from "@connectrpc/connect";
 import type { Entity } from "../../gen/x1410/v1/identity_pb.ts";
 import type { NetworkParameters } from "../../gen/x1410/v1/ledger_pb.ts";
-import { GetNetworkParametersResponseSchema, SystemManagementService } from "../../gen/x1410/v1/ledger_service_pb.ts";
+import {
+  GetNetworkParametersResponseSchema,
+  type GetNodeStatusResponse,
+  SystemManagementService,
+} from "../../gen/x1410/v1/ledger_service_pb.ts";
 import { bindDirect, directPeer } from "../communications/direct-binding.ts";
 import { type Log, silentLog } from "../communications/log.ts";
 import { implement, type Registration } from "../communications/service.ts";
@@ -43,6 +47,8 @@ export interface DataSharingManagementDependencies {
   readonly storage: StorageServers;
   /** Registry and parameters of the network (U4). */
   readonly network: { entity(identity: string): Entity | undefined; parameters(): NetworkParameters };
+  /** How the ledger node is that this management writes to; left out, it does not say (the method is optional, clause 6.1). */
+  readonly nodeStatus?: () => Promise<GetNodeStatusResponse>;
   readonly now: () => Date;
   readonly log?: Log;
 }
@@ -58,7 +64,7 @@ export interface DataSharingManagement {
 export async function createDataSharingManagement(
   dependencies: DataSharingManagementDependencies,
 ): Promise<DataSharingManagement> {
-  const { db, dataDirectory, signer, trust, engine, storage, network, now, log = silentLog } = dependencies;
+  const { db, dataDirectory, signer, trust, engine, storage, network, nodeStatus, now, log = silentLog } = dependencies;
   const part = (name: string): Store => db.sublevel(name);
   const peer = directPeer(signer.identity);
   const bound = <S extends DescService>(registration: Registration<S>): Client<S> =>
@@ -113,6 +119,7 @@ export async function createDataSharingManagement(
   });
   const systemManagement = implement(SystemManagementService, {
     getNetworkParameters: () => create(GetNetworkParametersResponseSchema, { parameters: network.parameters() }),
+    ...(nodeStatus && { getNodeStatus: () => nodeStatus() }),
   });
 
   const reconcile = async () => {

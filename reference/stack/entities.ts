@@ -3,7 +3,7 @@ import type { Level } from "level";
 import { createPki } from "../../certs/pki.ts";
 import { DataStorageService } from "../../gen/x1410/v1/data_storage_pb.ts";
 import { KeyStorageService } from "../../gen/x1410/v1/key_storage_pb.ts";
-import { LedgerService, SmartContractService } from "../../gen/x1410/v1/ledger_service_pb.ts";
+import { LedgerService, SmartContractService, SystemManagementService } from "../../gen/x1410/v1/ledger_service_pb.ts";
 import { TokenService } from "../../gen/x1410/v1/token_pb.ts";
 import { createCertificationAuthorityServer } from "../certification-authority/server.ts";
 import type { Registration } from "../communications/service.ts";
@@ -85,6 +85,11 @@ export const entities: Readonly<Record<ServerKind, Composer>> = {
         dataServer: (server) => peers.find(DataStorageService, server),
       },
       network,
+      nodeStatus: () => {
+        const nodes = network.parameters().ledgerNodes;
+        const node = nodes.find(({ proposer }) => proposer) ?? nodes[0];
+        return peers.client(SystemManagementService, node?.entity?.identity ?? "").getNodeStatus({});
+      },
       now,
       log,
     });

@@ -1,0 +1,20 @@
+// How long a revocation may take to reach an entity: what the IXIT says of its refresh.
+import { Inconclusive } from "../procedures/procedure.ts";
+import type { TestCase } from "../test-case.ts";
+
+/** Two refreshes of the revocation list and a little more. */
+export function refreshTime({ ixit: { crlRefreshSeconds }, purpose: { budgetSeconds } }: TestCase): number {
+  if (crlRefreshSeconds === undefined) throw new Inconclusive("the IXIT does not say how often lists are refreshed");
+  const wait = 2 * crlRefreshSeconds + 1;
+  if (wait > budgetSeconds - 5)
+    throw new Inconclusive(`revocation lists are refreshed every ${crlRefreshSeconds} s: set it lower for the test`);
+  return wait * 1000;
+}
+
+/** Asks again and again until `probe` says yes; false where it does not within the time. */
+export async function untilSo(withinMs: number, probe: () => Promise<boolean>): Promise<boolean> {
+  for (const end = performance.now() + withinMs; ; await new Promise((resolve) => setTimeout(resolve, 100))) {
+    if (await probe()) return true;
+    if (performance.now() > end) return false;
+  }
+}
