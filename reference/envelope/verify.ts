@@ -1,13 +1,12 @@
 // Checking signed messages: signature over the bytes received first, then parsing, then the rules of the message; never serialised again.
 import type { KeyObject } from "node:crypto";
 import { create, type DescMessage, fromBinary, type MessageShape } from "@bufbuild/protobuf";
-import { pathToString } from "@bufbuild/protobuf/reflect";
-import { createValidator } from "@bufbuild/protovalidate";
 import type { SignedEnvelope } from "../../gen/x1410/v1/envelope_pb.ts";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { type PublicKey, PublicKeySchema, SignatureAlgorithm } from "../../gen/x1410/v1/identity_pb.ts";
+import { brokenField } from "../communications/field-rules.ts";
 import { refusal } from "../communications/refusal.ts";
-import { invalidTimestamp } from "../communications/timestamp-range.ts";
+
 import { algorithmOf, isAvailable, verifyBytes } from "./algorithm.ts";
 import { preAuthenticationEncoding } from "./pae.ts";
 import { payloadTypeOf } from "./sign.ts";
@@ -34,7 +33,6 @@ export interface VerifiedSigner {
   readonly fingerprint: string;
 }
 
-const validator = createValidator({ failFast: true });
 const publicKeys = new WeakMap<KeyObject, PublicKey>();
 
 /**
@@ -75,18 +73,9 @@ export function parsePayload<Desc extends DescMessage>(payload: Uint8Array, sche
   } catch {
     throw refusal(ErrorReason.PAYLOAD_MALFORMED, schema.typeName);
   }
-  const result = validator.validate(schema, message);
-  if (result.kind === "error") throw result.error;
-  if (result.kind === "invalid")
-    throw refusal(ErrorReason.PAYLOAD_MALFORMED, pathToString(result.violations[0]?.field ?? []));
-  const time = invalidTimestamp(schema, message);
-  if (time !== undefined) throw refusal(ErrorReason.PAYLOAD_MALFORMED, time);
+  const field = brokenField(schema, message);
+  if (field !== undefined) throw refusal(ErrorReason.PAYLOAD_MALFORMED, field);
   return message;
-}
-
-/** Compiles the rules of signed messages ahead: the first check of a process costs hundreds of milliseconds. */
-export function warmPayloadRules(schemas: readonly DescMessage[]): void {
-  for (const schema of schemas) validator.validate(schema, create(schema));
 }
 
 function believe([leaf, ...intermediates]: readonly Uint8Array[], trust: Trust): TrustedCertificate {

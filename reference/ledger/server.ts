@@ -14,10 +14,10 @@ import type {
   SmartContractService,
   SystemManagementService,
 } from "../../gen/x1410/v1/ledger_service_pb.ts";
+import { compileRules } from "../communications/field-rules.ts";
 import { refusal } from "../communications/refusal.ts";
 import type { Registration } from "../communications/service.ts";
 import type { Signer } from "../envelope/signer.ts";
-import { warmPayloadRules } from "../envelope/verify.ts";
 import { Chain } from "./chain.ts";
 import { ChainStore } from "./chain-store.ts";
 import { Distribution, type LedgerPeer } from "./distribution.ts";
@@ -82,7 +82,7 @@ export async function createLedgerNode(options: LedgerNodeOptions): Promise<Ledg
   if (!Number.isInteger(quorum) || quorum < 1 || quorum > peers.length + 1) {
     throw new RangeError(`a quorum of ${quorum} among ${peers.length + 1} nodes`);
   }
-  warmPayloadRules([TransactionSchema, BlockHeaderSchema, BlockReceiptSchema]);
+  compileRules([TransactionSchema, BlockHeaderSchema, BlockReceiptSchema]);
   const store = await ChainStore.open(db, networkId);
   const chain = new Chain({ store, networkId, firstProposer: options.proposer, trust: new TrustAtTime(trust) });
   const distribution = new Distribution({ chain, store, peers, quorum, trust });
