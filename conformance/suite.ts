@@ -1,7 +1,11 @@
 // The suite: every test purpose of the kit, its version, and a hash over what the purposes ask, so that two reports can be compared.
 import { createHash } from "node:crypto";
 import { brokenRequestPurposes } from "./purposes/broken-requests.ts";
+import { clientAuthenticationPurposes } from "./purposes/client-authentication.ts";
 import { consumerAccessPurposes } from "./purposes/dc-access.ts";
+import { consumerGrantPurposes } from "./purposes/dc-grants.ts";
+import { consumerPackagePurposes } from "./purposes/dc-packages.ts";
+import { consumerUsagePurposes } from "./purposes/dc-usage.ts";
 import { dataDistributionPurposes } from "./purposes/dss-data-distribution.ts";
 import { dataStoragePurposes } from "./purposes/dss-data-storage.ts";
 import { dataStorageCallerPurposes } from "./purposes/dss-data-storage-callers.ts";
@@ -71,7 +75,11 @@ export const purposes: readonly Purpose[] = [
   dataStorageCallerPurposes,
   dataDistributionPurposes,
   procedurePurposes,
+  clientAuthenticationPurposes,
   consumerAccessPurposes,
+  consumerPackagePurposes,
+  consumerGrantPurposes,
+  consumerUsagePurposes,
 ].flat();
 
 /** SHA-256 over id, clause and expectation of each purpose, one a line, sorted by id; lower-case hexadecimal. */

@@ -15,9 +15,12 @@ export interface ConsumerScene {
 
 const exportable: Terms = { accessTimes: 3, readOnly: false };
 
-/** @param terms of the access permission; undefined: none, as in Annex A */
-export async function consumerScene(t: TestCase, terms: Terms | undefined = exportable): Promise<ConsumerScene> {
-  const shared = await sharedData(t, terms);
+export async function consumerScene(
+  t: TestCase,
+  terms: Terms = exportable,
+  plaintext?: Uint8Array,
+): Promise<ConsumerScene> {
+  const shared = await sharedData(t, terms, plaintext);
   return { client: await t.client(), shared };
 }
 

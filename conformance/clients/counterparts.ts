@@ -31,6 +31,7 @@ export class Counterparts {
   readonly #stack: RunningStack;
   readonly #registrations: ReadonlyMap<EntityRole, readonly Registration[]>;
   readonly #folder: string;
+  #strangers: HarnessAuthority | undefined;
   readonly #signers = new Map<EntityRole, Signer>();
 
   private constructor(
@@ -98,6 +99,12 @@ export class Counterparts {
     const signer = createSigner({ privateKeyPem: privateKeyPem ?? "", certificateChainPem: certificateChainPem ?? "" });
     this.#signers.set(role, signer);
     return signer;
+  }
+
+  /** An authority that nobody in the network trusts. */
+  strangers(): HarnessAuthority {
+    this.#strangers ??= new HarnessAuthority(join(this.#folder, "strangers"));
+    return this.#strangers;
   }
 
   /** The services of an entity on a port of their own, under another certificate. */

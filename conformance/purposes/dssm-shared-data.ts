@@ -9,7 +9,11 @@ export interface SharedData extends Shared {
 }
 
 /** The whole of Figure 3, or without terms of Annex A.1, with little data. Both users are in session; all is withdrawn afterwards. */
-export async function sharedData(t: TestCase, terms: Terms | undefined): Promise<SharedData> {
+export async function sharedData(
+  t: TestCase,
+  terms: Terms | undefined,
+  plaintext: Uint8Array = t.seeded(2000),
+): Promise<SharedData> {
   const { provider, consumer } = t;
   await t.inSession(provider);
   await t.inSession(consumer);
@@ -17,7 +21,7 @@ export async function sharedData(t: TestCase, terms: Terms | undefined): Promise
   t.cleanUp(async () => {
     for (const takeAway of leftovers.reverse()) await takeAway();
   });
-  const shared = await provider.share(t.seeded(2000), terms, leftovers);
+  const shared = await provider.share(plaintext, terms, leftovers);
   const found = consumer.checkPublication(await consumer.lookUp(shared.contractAddress));
   return { ...shared, found };
 }
