@@ -1,10 +1,12 @@
-// Coverage: every step and every capability of the catalogue, and every method of the entities, with the purposes that show it, or with
-// the reason why nothing outside an implementation can.
+// Coverage: every step and every capability of the catalogue, every method and feature of the entities, and every attack, with the purposes
+// that show it, or with the reason why nothing outside an implementation can.
+import { attacks } from "./attacks.ts";
 import { CAPABILITIES, STEPS } from "./catalogue.ts";
+import { proforma } from "./pics.ts";
 import { methodsOf } from "./protocol.ts";
 import type { Purpose } from "./purposes/purpose.ts";
-import { itemsOf } from "./selection.ts";
-import { entityRoles } from "./target.ts";
+import { globMatches, itemsOf } from "./selection.ts";
+import { entityRoles, testedRoles } from "./target.ts";
 
 /** Ids of the catalogue that no interface shows, each with its reason. */
 // biome-ignore format: a table
@@ -14,9 +16,16 @@ export const unobservable: ReadonlyMap<string, string> = new Map([
   ["U6", "that a user has a symmetric cipher shows only in what it encrypts (P3) and decrypts (C8)"],
 ]);
 
+/** Features that some entity has in its proforma, each once. */
+const features = [
+  ...new Map(
+    testedRoles.flatMap(proforma).flatMap((one) => (one.kind === "feature" ? [[one.item, one] as const] : [])),
+  ).values(),
+];
+
 export interface CoverageRow {
   readonly item: string;
-  readonly kind: "step" | "capability" | "method";
+  readonly kind: "step" | "capability" | "method" | "feature" | "attack";
   readonly clause: string;
   readonly what: string;
   /** Ids of the purposes that show it. */
@@ -25,7 +34,7 @@ export interface CoverageRow {
   readonly reason: string;
 }
 
-/** Steps in the order of the figures, then capabilities, then methods. */
+/** Steps in the order of the figures, then capabilities, methods, features, attacks. */
 export function coverage(purposes: readonly Purpose[]): readonly CoverageRow[] {
   const byItem = new Map<string, string[]>();
   for (const purpose of purposes)
@@ -42,6 +51,17 @@ export function coverage(purposes: readonly Purpose[]): readonly CoverageRow[] {
     ...STEPS.map(({ id, clause, what, arrow }) => row("step", id, clause, `${arrow}: ${what}`)),
     ...CAPABILITIES.map(({ id, clause, what }) => row("capability", id, clause, what)),
     ...entityRoles.flatMap(methodsOf).map(({ name, clause, component }) => row("method", name, clause, component)),
+    ...features.map(({ item, clause, what }) => row("feature", item, clause, what)),
+    ...attacks.map(
+      ({ id, what, shownBy, reason }): CoverageRow => ({
+        item: id,
+        kind: "attack",
+        clause: "7.2.5",
+        what,
+        purposes: purposes.filter((one) => shownBy.some((glob) => globMatches(glob, one.id))).map((one) => one.id),
+        reason,
+      }),
+    ),
   ];
 }
 

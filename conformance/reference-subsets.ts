@@ -1,13 +1,16 @@
 // The reference entities as targets: any subset of them, each in its own directory, against the harness's peers. The kit knows them by
 // their endpoints, like anybody's.
+import { mkdirSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fromPem } from "../certs/der.ts";
 import { SignatureAlgorithm } from "../gen/x1410/v1/identity_pb.ts";
 import { silentLog } from "../reference/communications/log.ts";
+import { createPreSharedKeyFile, readPreSharedKeyFile } from "../reference/communications/pre-shared-key-file.ts";
 import type { Registration } from "../reference/communications/service.ts";
 import { isAvailable } from "../reference/envelope/algorithm.ts";
+import { preSharedKeyPath } from "../reference/stack/doors.ts";
 import { NetworkDirectory } from "../reference/stack/network.ts";
 import { planEntities, type ServerKind } from "../reference/stack/plan.ts";
 import { startEntity } from "../reference/stack/start-entity.ts";
@@ -34,7 +37,7 @@ export interface ReferenceSubset {
 
 const CRL_REFRESH_SECONDS = 1;
 /** What the reference can do and this set-up does not offer. */
-const notOffered = ["PSK", "TLS-1.2", ...(isAvailable(SignatureAlgorithm.ML_DSA_65) ? [] : ["SIGN-ML-DSA-65"])];
+const notOffered = ["TLS-1.2", ...(isAvailable(SignatureAlgorithm.ML_DSA_65) ? [] : ["SIGN-ML-DSA-65"])];
 
 /** Every non-empty subset of the three entities: seven. */
 export const subsets: readonly (readonly EntityRole[])[] = [1, 2, 3, 4, 5, 6, 7].map((bits) =>
@@ -85,12 +88,23 @@ async function startEntities(
   for (const entity of harness.entities) network.register(entity);
   const wanted = new Set<ServerKind>([...roles, ...(roles.includes("dssm") ? ["ledger" as const] : [])]);
   const started: Partial<Record<EntityRole, TargetEntity>> = {};
-  for (const plan of planEntities({ basePort: 0, ledgerNodes: 1 }).filter(({ kind }) => wanted.has(kind))) {
+  for (const plan of planEntities({ basePort: 0, ledgerNodes: 1, preSharedKeys: true }).filter(({ kind }) =>
+    wanted.has(kind),
+  )) {
     const { kind, identity } = plan;
     const { files, chainPem } = authority.kept(kind, identity.split(":").at(-1) ?? "", []);
+    const directory = join(folder, plan.name);
+    // Keys are agreed by hand: this is the file that an operator would fill.
+    if (plan.pskPort !== undefined) {
+      mkdirSync(directory, { mode: 0o700 });
+      createPreSharedKeyFile(preSharedKeyPath(directory), [
+        authority.identityOf("provider"),
+        authority.identityOf("consumer"),
+      ]);
+    }
     const entity = await startEntity({
       plan,
-      directory: join(folder, plan.name),
+      directory,
       files,
       network,
       pkiDirectory: join(folder, "harness", "pki"),
@@ -102,11 +116,18 @@ async function startEntities(
       ...(alter && { alter }),
     });
     closers.push(() => entity.close());
-    const { endpoint, secondEndpoint } = entity;
+    const { endpoint, secondEndpoint, pskEndpoint } = entity;
     network.register({ identity, endpoint, certificateChainPem: chainPem, proposer: plan.proposer });
     harness.learn({ identity, endpoint, certificateChainPem: chainPem });
     if (kind !== "ledger" && kind !== "ca")
-      started[kind] = { identity, endpoint, ...(secondEndpoint !== undefined && { exposure: secondEndpoint }) };
+      started[kind] = {
+        identity,
+        endpoint,
+        ...(secondEndpoint !== undefined && { exposure: secondEndpoint }),
+        ...(pskEndpoint !== undefined && {
+          psk: { endpoint: pskEndpoint, keys: readPreSharedKeyFile(preSharedKeyPath(directory)) },
+        }),
+      };
   }
   return started;
 }

@@ -104,7 +104,8 @@ function matches(purpose: Purpose, { ids, entities, clauses, steps, statuses, ki
   );
 }
 
-function globMatches(glob: string, id: string): boolean {
+/** @param glob `*` stands for any run of characters */
+export function globMatches(glob: string, id: string): boolean {
   const pattern = glob
     .split("*")
     .map((part) => part.replace(/[.\\+?^${}()|[\]/]/g, "\\$&"))

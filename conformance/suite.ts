@@ -33,6 +33,7 @@ import { invalidKeyStoragePurposes } from "./purposes/kss-key-storage-invalid.ts
 import { keyStorageOrderPurposes } from "./purposes/kss-key-storage-order.ts";
 import { tokenRedemptionPurposes } from "./purposes/kss-token-redemption.ts";
 import { tokenVerificationPurposes } from "./purposes/kss-token-verification.ts";
+import { preSharedKeyPurposes } from "./purposes/pre-shared-keys.ts";
 import { procedurePurposes } from "./purposes/procedures.ts";
 import type { Purpose } from "./purposes/purpose.ts";
 import { standardServicesPurposes } from "./purposes/standard-services.ts";
@@ -46,6 +47,7 @@ export const profile = "x1410.v1";
 /** One list for each component, in the order of the catalogue; the procedures, which need them all and take longest, last. */
 export const purposes: readonly Purpose[] = [
   communicationsPurposes,
+  preSharedKeyPurposes,
   standardServicesPurposes,
   exposurePurposes,
   brokenRequestPurposes,

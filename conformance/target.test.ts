@@ -81,6 +81,20 @@ test("a part of an implementation needs no more than the harness's folder", asyn
   expect([credentials, trustAnchorsPem, ixit]).toEqual([{}, "", defaultIxit]);
 });
 
+test("pre-shared keys of the kit's users come in a file, which is read as the reference's own", async () => {
+  const key = Buffer.alloc(32, 7).toString("base64");
+  await writeFile(join(folder, "keys.json"), JSON.stringify([{ identity: "urn:x1410:user:kit-consumer", key }]), {
+    mode: 0o600,
+  });
+  const psk = (keys: string) =>
+    settings(part.replace("exposure:", `psk: { endpoint: "localhost:7042", keys: ${keys} }, exposure:`));
+  expect((await psk("keys.json")).entities.kss?.psk).toEqual({
+    endpoint: "localhost:7042",
+    keys: [{ identity: "urn:x1410:user:kit-consumer", key: Buffer.alloc(32, 7) }],
+  });
+  await expect(psk("none.json")).rejects.toThrow(/none\.json is not there/);
+});
+
 test("an operator's certificates may take the place of the kit's own, for the peers as well", async () => {
   const given = `  dssm: { certificate: cert.pem, privateKey: key.pem }\nharness: { basePort: 9000 }\n`;
   const { harness, credentials } = await settings(`${good.replace(/ {2}dssm:.*\n/, "")}${given}`);

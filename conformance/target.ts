@@ -2,6 +2,8 @@
 import { readFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { parse, YAMLParseError } from "yaml";
+import { PreSharedKeyFileError, readPreSharedKeyFile } from "../reference/communications/pre-shared-key-file.ts";
+import type { PreSharedKey } from "../reference/communications/pre-shared-keys.ts";
 
 export const entityRoles = ["dssm", "kss", "dss"] as const;
 export type EntityRole = (typeof entityRoles)[number];
@@ -28,6 +30,8 @@ export interface TargetEntity {
   readonly identity: string;
   /** host:port where its capabilities exposure API answers Connect and gRPC-Web; undefined where there is none. */
   readonly exposure?: string;
+  /** Where users come by pre-shared key, and the keys of the kit's users at this entity; undefined where there is no such port. */
+  readonly psk?: { readonly endpoint: string; readonly keys: readonly PreSharedKey[] };
 }
 
 /** A certificate with what leads to the trust anchor, and its private key, all PEM. */
@@ -197,7 +201,7 @@ function parseYaml(path: string, text: string): unknown {
 }
 
 function entity(entities: Members, role: EntityRole): TargetEntity {
-  const members = entities.section(role, ["endpoint", "identity", "exposure"]);
+  const members = entities.section(role, ["endpoint", "identity", "exposure", "psk"]);
   const address = /^[^\s/]+:\d{1,5}$/;
   const endpoint = members.text("endpoint", address, "host:port");
   const identity = members.text(
@@ -206,7 +210,19 @@ function entity(entities: Members, role: EntityRole): TargetEntity {
     `urn:x1410:entity:${role}:NAME, as in the certificate`,
   );
   const exposure = members.has("exposure") ? members.text("exposure", address, "host:port") : undefined;
-  return { endpoint, identity, ...(exposure !== undefined && { exposure }) };
+  const psk = members.has("psk") ? preSharedKeysOf(members.section("psk", ["endpoint", "keys"]), address) : undefined;
+  return { endpoint, identity, ...(exposure !== undefined && { exposure }), ...(psk && { psk }) };
+}
+
+function preSharedKeysOf(members: Members, address: RegExp): NonNullable<TargetEntity["psk"]> {
+  const endpoint = members.text("endpoint", address, "host:port");
+  const path = members.path("keys");
+  try {
+    return { endpoint, keys: readPreSharedKeyFile(path) };
+  } catch (cause) {
+    if (cause instanceof PreSharedKeyFileError) throw new TargetError(cause.message);
+    throw cause;
+  }
 }
 
 async function credential(credentials: Members, who: PartyName): Promise<Credential> {
@@ -265,8 +281,13 @@ export class Members {
     return value;
   }
 
+  /** Relative to the file. */
+  path(name: string): string {
+    return resolve(dirname(this.#file), this.text(name, /./, "the path of a file"));
+  }
+
   async pem(name: string, label: string): Promise<string> {
-    const path = resolve(dirname(this.#file), this.text(name, /./, "the path of a PEM file"));
+    const path = this.path(name);
     const text = await readFile(path, "utf8").catch((cause: NodeJS.ErrnoException) => {
       throw new TargetError(`${this.#file}: ${this.#at(name)}: cannot read ${path} (${cause.code})`);
     });

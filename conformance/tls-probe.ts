@@ -20,6 +20,8 @@ export interface Established {
   readonly trusted: boolean;
   /** Keying material exported under a fixed label (RFC 8446, 7.5): differs wherever the session keys differ. */
   readonly exported: string;
+  /** What a later handshake could resume; undefined where the server gave nothing of the kind. */
+  readonly resumable: Buffer | undefined;
 }
 
 export interface Refused {
@@ -34,6 +36,8 @@ export interface ProbeOptions {
   /** Left out, the probe shows no certificate. */
   readonly credential?: Credential;
   readonly maxVersion?: ConnectionOptions["maxVersion"];
+  /** Of an earlier handshake, to be resumed. */
+  readonly session?: Buffer;
   readonly timeoutMs?: number;
 }
 
@@ -45,7 +49,7 @@ const noListener = new Set(["ECONNREFUSED", "ENOTFOUND", "EHOSTUNREACH", "ENETUN
  * @throws Inconclusive where nobody listens or nothing comes in time
  */
 export async function probeTls(options: ProbeOptions): Promise<Established | Refused> {
-  const { endpoint, trustAnchorsPem, credential, maxVersion, timeoutMs = 5_000 } = options;
+  const { endpoint, trustAnchorsPem, credential, maxVersion, session, timeoutMs = 5_000 } = options;
   const at = endpoint.lastIndexOf(":");
   const socket = connect({
     host: endpoint.slice(0, at).replace(/^\[(.*)\]$/, "$1"),
@@ -56,6 +60,7 @@ export async function probeTls(options: ProbeOptions): Promise<Established | Ref
     minVersion: "TLSv1.2",
     ...(credential && { cert: credential.certificateChainPem, key: credential.privateKeyPem }),
     ...(maxVersion && { maxVersion }),
+    ...(session && { session }),
   });
   try {
     return await outcome(socket, endpoint, timeoutMs);
@@ -64,14 +69,19 @@ export async function probeTls(options: ProbeOptions): Promise<Established | Ref
   }
 }
 
-function outcome(socket: TLSSocket, endpoint: string, timeoutMs: number): Promise<Established | Refused> {
+/** What becomes of the handshake of a socket that has just begun to connect. @throws Inconclusive as `probeTls` */
+export function outcome(socket: TLSSocket, endpoint: string, timeoutMs: number): Promise<Established | Refused> {
   return new Promise((resolve, reject) => {
     let established: Established | undefined;
+    let resumable: Buffer | undefined;
+    socket.on("session", (session) => {
+      resumable = session;
+    });
     socket.setTimeout(timeoutMs, () => reject(new Inconclusive(`no answer from ${endpoint} within ${timeoutMs} ms`)));
     socket.once("secureConnect", () => {
       established = facts(socket);
     });
-    socket.once("data", () => established !== undefined && resolve(established));
+    socket.once("data", () => established !== undefined && resolve({ ...established, resumable }));
     socket.once("error", (cause: NodeJS.ErrnoException) =>
       noListener.has(cause.code ?? "")
         ? reject(new Inconclusive(`cannot reach ${endpoint} (${cause.code})`))
@@ -91,5 +101,6 @@ function facts(socket: TLSSocket): Established {
     certificateSha256: certificate === undefined ? "" : fingerprintOf(certificate),
     trusted: socket.authorized,
     exported: socket.exportKeyingMaterial(32, "EXPORTER-x1410-conformance", Buffer.alloc(0)).toString("hex"),
+    resumable: undefined,
   };
 }

@@ -3,8 +3,9 @@ import type { PublishedInformation } from "../../gen/x1410/v1/data_sharing_pb.ts
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { InformationPublicationService } from "../../gen/x1410/v1/information_publication_pb.ts";
 import { InformationSubscriptionService } from "../../gen/x1410/v1/information_subscription_pb.ts";
+import { reasonOf } from "../../reference/communications/refusal.ts";
 import { expect } from "../procedures/procedure.ts";
-import type { DataConsumer } from "../roles/data-consumer.ts";
+import { DataConsumer } from "../roles/data-consumer.ts";
 import type { User } from "../roles/user.ts";
 import type { TestCase } from "../test-case.ts";
 import {
@@ -19,6 +20,7 @@ import {
 import { noContract } from "./dssm-sessions.ts";
 import { type MalformedField, malformedField } from "./malformed-field.ts";
 import { type Purpose, purpose } from "./purpose.ts";
+import { untilSo } from "./revocation-refresh.ts";
 import { firstOf } from "./session-gate.ts";
 
 const found = { clause: "7.3.2", steps: ["F3.10", "F4.1", "A2.1"], capabilities: ["PUB2", "C3"] } as const;
@@ -27,6 +29,9 @@ const told = {
   steps: ["F3.11", "F3.12", "A1.12"],
   capabilities: ["PUB3", "SUB1", "SUB2", "C1", "U5"],
 } as const;
+
+/** More streams than any user needs, fewer than a connection carries. */
+const FLOOD = 90;
 
 const publication = (user: User) => user.client(InformationPublicationService, "dssm");
 const subscription = (user: User) => user.client(InformationSubscriptionService, "dssm");
@@ -363,6 +368,47 @@ export const publicationPurposes: readonly Purpose[] = [
         firstOf((signal) => subscription(t.consumer).subscribe({ afterPosition }, { ...inSession, signal }));
       await t.positiveTwin("from the beginning", () => open(0n));
       await t.expectRefusal(() => open((1n << 64n) - 1n));
+    },
+  }),
+  purpose({
+    ...told,
+    id: "TP/DSSM/SUB/BO-02",
+    title: "keeps one user's flood of subscriptions from costing others theirs",
+    methods: ["InformationSubscriptionService/Subscribe"],
+    initialState: "a consumer of this purpose alone, in session",
+    stimulus: `Subscribe ${FLOOD} times at once by one consumer; once by another`,
+    expected: "SUBSCRIPTION_LIMIT to some of the first, a place again when one is left, and a stream for the other",
+    twin: "Subscribe once by the first",
+    likelyMistake: "streams are counted for all users together, or not at all",
+    async run(t) {
+      const flooder = await t.freshUser(DataConsumer);
+      await flooder.logIn();
+      await t.inSession(t.consumer);
+      const category = t.freshName("category");
+      const open = (user: DataConsumer, signal: AbortSignal) =>
+        subscription(user)
+          .subscribe({ category }, { ...user.inSession, signal })
+          [Symbol.asyncIterator]()
+          .next();
+      const one = (user: DataConsumer) =>
+        firstOf((signal) => subscription(user).subscribe({ category }, { ...user.inSession, signal }));
+      await t.positiveTwin("once", () => one(flooder));
+      const left = new AbortController();
+      const outcomes = await Promise.allSettled(Array.from({ length: FLOOD }, () => open(flooder, left.signal)));
+      const reasons = outcomes.flatMap((each) => (each.status === "rejected" ? [reasonOf(each.reason)] : []));
+      expect(
+        reasons.length > 0 && reasons.every((reason) => reason === ErrorReason.SUBSCRIPTION_LIMIT),
+        `SUBSCRIPTION_LIMIT to some of ${FLOOD} (got ${reasons.length} refusals)`,
+      );
+      t.seen(`${FLOOD - reasons.length} at once, then SUBSCRIPTION_LIMIT`);
+      await one(t.consumer);
+      left.abort();
+      const again = () =>
+        one(flooder).then(
+          () => true,
+          () => false,
+        );
+      expect(await untilSo(5_000, again), "a place again for the first, when the others are left");
     },
   }),
 ];

@@ -1,11 +1,12 @@
 // Authentication for communications (AAC, clause 7.2.5) of every server: who gets through the handshake, and what a certificate is worth
 // afterwards. A handshake is judged on a raw TLS connection, since a dead network looks like UNAVAILABLE as well.
+import { setTimeout } from "node:timers/promises";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import type { Connections } from "../channels.ts";
 import { expect } from "../procedures/procedure.ts";
 import type { Credential, EntityRole } from "../target.ts";
 import type { TestCase } from "../test-case.ts";
-import { type Established, probeTls, type Refused } from "../tls-probe.ts";
+import { type Established, type ProbeOptions, probeTls, type Refused } from "../tls-probe.ts";
 import { faultyCertificates, newIdentity } from "./faulty-certificates.ts";
 import { type Purpose, type PurposeId, purpose } from "./purpose.ts";
 import { refreshTime, untilSo } from "./revocation-refresh.ts";
@@ -18,13 +19,13 @@ function handshake(
   t: TestCase,
   role: EntityRole,
   credential?: Credential,
-  maxVersion?: "TLSv1.2",
+  further: Pick<ProbeOptions, "maxVersion" | "session"> = {},
 ): Promise<Established | Refused> {
   return probeTls({
     endpoint: t.target.entities[role].endpoint,
     trustAnchorsPem: t.target.trustAnchorsPem,
     ...(credential && { credential }),
-    ...(maxVersion && { maxVersion }),
+    ...further,
   });
 }
 
@@ -140,7 +141,7 @@ export function handshakePurposes({ role, of, method, call, callIsAnswered }: Ha
       async run(t) {
         const credential = t.credential("provider");
         await t.positiveTwin("TLS 1.3 gets through", () => expectEstablished(t, role, credential));
-        await expectRefused(t, handshake(t, role, credential, "TLSv1.2"));
+        await expectRefused(t, handshake(t, role, credential, { maxVersion: "TLSv1.2" }));
       },
     }),
     purpose({
@@ -154,14 +155,14 @@ export function handshakePurposes({ role, of, method, call, callIsAnswered }: Ha
         "TLS 1.2 under an ephemeral key exchange and an AEAD cipher (RFC 9325), and a refusal of whoever shows no certificate",
       likelyMistake: "with TLS 1.2 come its old suites: RSA key exchange, CBC",
       async run(t) {
-        const made = await handshake(t, role, t.credential("provider"), "TLSv1.2");
+        const made = await handshake(t, role, t.credential("provider"), { maxVersion: "TLSv1.2" });
         expect(made.outcome === "established" && made.protocol === "TLSv1.2", "a connection by TLS 1.2");
         expect(made.trusted, "a certificate that chains to the trust anchors");
         expect(
           /^TLS_ECDHE_.*_(GCM_SHA\d+|POLY1305_SHA256)$/.test(made.cipher),
           `ECDHE and an AEAD (got ${made.cipher})`,
         );
-        await expectRefused(t, handshake(t, role, undefined, "TLSv1.2"));
+        await expectRefused(t, handshake(t, role, undefined, { maxVersion: "TLSv1.2" }));
       },
     }),
     purpose({
@@ -169,20 +170,25 @@ export function handshakePurposes({ role, of, method, call, callIsAnswered }: Ha
       id: `${of}/BI-09`,
       title: "lets nobody in whose certificate has been revoked, once it knows",
       capabilities: ["AAC1", "AAC3"],
-      stimulus: "a good certificate; its revocation; handshakes until the list has been refreshed twice",
-      expected: "a refusal in the handshake, within two refreshes of the revocation list",
+      stimulus:
+        "a good certificate; its revocation; handshakes until the list has been refreshed twice; one that resumes the first",
+      expected:
+        "a refusal in the handshake, within two refreshes of the revocation list, and of the resumption as well",
       twin: "a handshake before the revocation",
-      likelyMistake: "lists are read once at start, or for the issuing authority only",
+      likelyMistake: "lists are read once at start, or for the issuing authority only; a resumed session skips them",
       async run(t) {
         const refresh = refreshTime(t);
         const credential = t.authority.issue("user", t.freshName("revoked"));
-        await t.positiveTwin("before, it gets through", () => expectEstablished(t, role, credential));
+        const { resumable } = await t.positiveTwin("before, it gets through", () =>
+          expectEstablished(t, role, credential),
+        );
         t.authority.revoke(credential);
         const refused = await untilSo(
           refresh,
           async () => (await handshake(t, role, credential)).outcome === "refused",
         );
         expect(refused, `a refusal within ${refresh / 1000} s`);
+        if (resumable !== undefined) await expectRefused(t, handshake(t, role, credential, { session: resumable }));
         await expectEstablished(t, role, t.credential("provider"));
       },
     }),
@@ -213,6 +219,26 @@ export function handshakePurposes({ role, of, method, call, callIsAnswered }: Ha
           }
         });
         if (!refused) throw last;
+      },
+    }),
+    purpose({
+      ...shared,
+      id: `${of}/BI-14`,
+      title: "serves nobody on an open connection whose certificate has expired since",
+      capabilities: ["AAC1"],
+      methods: [method],
+      stimulus: "a connection under a certificate for three seconds more; a call when they are over",
+      expected: { reason: ErrorReason.CERTIFICATE_EXPIRED },
+      twin: "the call before, on the same connection",
+      likelyMistake: "certificates are judged at the handshake only",
+      async run(t) {
+        // Whole seconds, as certificates have them.
+        const notAfter = new Date(Math.ceil(Date.now() / 1000) * 1000 + 2_000);
+        const connections = t.connections(t.authority.forge(newIdentity(t), { notAfter }));
+        await t.positiveTwin("before, the call is answered", () => callIsAnswered(() => call(connections, t)));
+        // A certificate is good to the end of its last second.
+        await setTimeout(notAfter.getTime() + 1_100 - Date.now(), undefined, { signal: t.signal });
+        await t.expectRefusal(() => call(connections, t));
       },
     }),
     ...nameless.map(({ number, names, ...rest }) =>

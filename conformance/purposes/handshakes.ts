@@ -4,31 +4,36 @@ import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { KeyStorageService } from "../../gen/x1410/v1/key_storage_pb.ts";
 import { UserAuthenticationService } from "../../gen/x1410/v1/user_authentication_pb.ts";
 import { expectRefusal } from "../refusal.ts";
-import { handshakePurposes } from "./handshake.ts";
+import { type EntityRole, entityRoles } from "../target.ts";
+import { type HandshakesOf, handshakePurposes } from "./handshake.ts";
 import { freshId } from "./malformed-field.ts";
 import type { Purpose } from "./purpose.ts";
 
-// Each server is asked for something that the user does not have: the answer shows that the user was let through.
-export const communicationsPurposes: readonly Purpose[] = [
-  ...handshakePurposes({
-    role: "dssm",
-    of: "TP/DSSM/AAC",
+/** Each server is asked for something that the user does not have: the answer shows that the user was let through. */
+export const communications: Readonly<Record<EntityRole, Omit<HandshakesOf, "role" | "of">>> = {
+  dssm: {
     method: "UserAuthenticationService/BeginAuthentication",
     call: (connections) => connections.client(UserAuthenticationService, "dssm").beginAuthentication({}),
-    callIsAnswered: (call) => expectRefusal(call, ErrorReason.ACCOUNT_NOT_FOUND),
-  }),
-  ...handshakePurposes({
-    role: "kss",
-    of: "TP/KSS/AAC",
+    callIsAnswered: (call) => answered(call, ErrorReason.ACCOUNT_NOT_FOUND),
+  },
+  kss: {
     method: "KeyStorageService/GetKeyStatus",
     call: (connections, t) => connections.client(KeyStorageService, "kss").getKeyStatus({ keyId: freshId(t) }),
-    callIsAnswered: (call) => expectRefusal(call, ErrorReason.KEY_NOT_FOUND),
-  }),
-  ...handshakePurposes({
-    role: "dss",
-    of: "TP/DSS/AAC",
+    callIsAnswered: (call) => answered(call, ErrorReason.KEY_NOT_FOUND),
+  },
+  dss: {
     method: "DataStorageService/GetPackageStatus",
     call: (connections, t) => connections.client(DataStorageService, "dss").getPackageStatus({ packageId: freshId(t) }),
-    callIsAnswered: (call) => expectRefusal(call, ErrorReason.PACKAGE_NOT_FOUND),
-  }),
-];
+    callIsAnswered: (call) => answered(call, ErrorReason.PACKAGE_NOT_FOUND),
+  },
+};
+
+/** A user may have an account already. */
+async function answered(call: () => Promise<unknown>, otherwise: ErrorReason): Promise<void> {
+  await call().catch((cause: unknown) => expectRefusal(() => Promise.reject(cause), otherwise));
+}
+
+export const communicationsPurposes: readonly Purpose[] = entityRoles.flatMap((role) => {
+  const of = `TP/${role.toUpperCase() as Uppercase<EntityRole>}/AAC` as const;
+  return handshakePurposes({ role, of, ...communications[role] });
+});

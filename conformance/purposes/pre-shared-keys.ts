@@ -1,0 +1,131 @@
+// Users by pre-shared key (AAC1, clause 7.2.5, RFC 4279), where a server has a port for them: who gets in, how the server proves itself
+// (AAC2), and what is not to be had there.
+import { connect } from "node:tls";
+import { createClient } from "@connectrpc/connect";
+import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
+import { KeyStorageService } from "../../gen/x1410/v1/key_storage_pb.ts";
+import type { PreSharedKey } from "../../reference/communications/pre-shared-keys.ts";
+import { pskClientOptions } from "../../reference/communications/psk-handshake.ts";
+import { pskTransport } from "../../reference/communications/psk-transport.ts";
+import type { Connections } from "../channels.ts";
+import { recorded } from "../message-log.ts";
+import { expect, Inconclusive } from "../procedures/procedure.ts";
+import { type EntityRole, entityRoles } from "../target.ts";
+import type { TestCase } from "../test-case.ts";
+import { type Established, outcome, type Refused } from "../tls-probe.ts";
+import { communications } from "./handshakes.ts";
+import { keyStorage, orderFor, storedKey } from "./kss-stored-key.ts";
+import { type Purpose, type PurposeId, purpose } from "./purpose.ts";
+
+interface Port {
+  readonly endpoint: string;
+  /** Of the kit's consumer at this entity. */
+  readonly own: PreSharedKey;
+}
+
+function portOf(t: TestCase, role: EntityRole): Port {
+  const { psk } = t.target.entities[role];
+  if (psk === undefined) throw new Inconclusive(`the target file does not say where: entities.${role}.psk`);
+  const own = psk.keys.find(({ identity }) => identity === t.consumer.identity);
+  if (own === undefined) throw new Inconclusive(`entities.${role}.psk.keys has no key of ${t.consumer.identity}`);
+  return { endpoint: psk.endpoint, own };
+}
+
+/** Connections by the key, which send nothing before the server has proven itself by certificate. */
+function byKey(t: TestCase, role: EntityRole): Connections {
+  const { endpoint, own } = portOf(t, role);
+  const serverIdentity = t.target.entities[role].identity;
+  const transport = pskTransport({ address: endpoint, serverIdentity, preSharedKey: own, trust: t.trust });
+  const close = () => transport.close();
+  t.cleanUp(async () => close());
+  const timeoutMs = t.ixit.callTimeoutSeconds * 1000;
+  const recording = { log: t.log, from: own.identity, to: role, signal: () => t.signal, timeoutMs };
+  return { client: (service) => createClient(service, recorded(transport, recording)), close };
+}
+
+/** One handshake by a key, below gRPC. */
+function handshake(endpoint: string, { identity, key }: PreSharedKey): Promise<Established | Refused> {
+  const at = endpoint.lastIndexOf(":");
+  const host = endpoint.slice(0, at).replace(/^\[(.*)\]$/, "$1");
+  const socket = connect({
+    host,
+    port: Number(endpoint.slice(at + 1)),
+    ALPNProtocols: ["h2"],
+    ...pskClientOptions(identity, key),
+  });
+  return outcome(socket, endpoint, 5_000).finally(() => socket.destroy());
+}
+
+function preSharedKeyPurposesOf(role: EntityRole): readonly Purpose[] {
+  const of = `TP/${role.toUpperCase() as Uppercase<EntityRole>}/AAC` as const;
+  const { method, call, callIsAnswered } = communications[role];
+  const shared = {
+    clause: "7.2.5",
+    requires: ["PSK"],
+    initialState: "the port for pre-shared keys listens; the consumer has a key there",
+  } as const;
+  return [
+    purpose({
+      ...shared,
+      id: `${of}/BV-21` as PurposeId,
+      title: "serves a user by pre-shared key, and proves itself by certificate first",
+      capabilities: ["AAC1", "AAC2", "AAC4"],
+      methods: [method],
+      stimulus: "ServerAuthenticationService/ProveIdentity with a nonce of the kit's own, then a call",
+      expected: "a proof over nonce and identities under the entity's certificate, then an answer",
+      likelyMistake: "the key alone is taken for the server's proof, so that every holder of a key can be the server",
+      async run(t) {
+        await callIsAnswered(() => call(byKey(t, role), t));
+      },
+    }),
+    purpose({
+      ...shared,
+      id: `${of}/BI-21` as PurposeId,
+      title: "refuses an unknown pre-shared key and a wrong one, and nothing tells which it was",
+      capabilities: ["AAC1"],
+      stimulus: "a handshake under an identity without a key; one under the consumer's identity with another key",
+      expected: "refusals in the handshake with the same alert",
+      twin: "a handshake with the consumer's key",
+      likelyMistake: "unknown identities get unknown_psk_identity: whoever asks learns who has an account",
+      async run(t) {
+        const { endpoint, own } = portOf(t, role);
+        await t.positiveTwin("the consumer's key gets through", async () => {
+          expect((await handshake(endpoint, own)).outcome === "established", "a connection by the consumer's key");
+        });
+        const unknown = await handshake(endpoint, { identity: `urn:x1410:user:${t.freshName("user")}`, key: own.key });
+        const wrong = await handshake(endpoint, { identity: own.identity, key: t.random(32) });
+        expect(unknown.outcome === "refused" && wrong.outcome === "refused", "refusals in the handshake");
+        expect(unknown.alert === wrong.alert, `one alert for both (got ${unknown.alert} and ${wrong.alert})`);
+        t.seen(`refused: ${wrong.alert}`);
+      },
+    }),
+  ];
+}
+
+const tokens: Purpose = purpose({
+  id: "TP/KSS/AAC/BI-22",
+  title: "redeems no token by pre-shared key: tokens are bound to a certificate",
+  clause: "7.2.5",
+  capabilities: ["AAC1", "TV2"],
+  methods: ["KeyStorageService/GetKey"],
+  requires: ["PSK"],
+  tester: ["dssm"],
+  initialState: "a key stored; the consumer has a pre-shared key and a good token",
+  stimulus: "GetKey at the port for pre-shared keys",
+  expected: { reason: ErrorReason.TOKEN_BINDING_MISMATCH },
+  twin: "GetKey with the same token at the port for certificates",
+  likelyMistake: "without a certificate there is nothing to compare cnf with, and so it is not compared",
+  async run(t) {
+    const key = await storedKey(t);
+    const request = async () => ({
+      accessToken: await t.management.issue(orderFor(t, key)),
+      keyId: key.keyId,
+      requestId: t.random(16),
+    });
+    const [good, wrong] = [await request(), await request()];
+    await t.positiveTwin("by certificate", () => keyStorage(t.consumer).getKey(good));
+    await t.expectRefusal(() => byKey(t, "kss").client(KeyStorageService, "kss").getKey(wrong));
+  },
+});
+
+export const preSharedKeyPurposes: readonly Purpose[] = [...entityRoles.flatMap(preSharedKeyPurposesOf), tokens];
