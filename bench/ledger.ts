@@ -22,6 +22,7 @@ import { bindDirect, directPeer } from "../reference/communications/direct-bindi
 import { pkiFixture } from "../reference/communications/pki.fixture.ts";
 import { createSigner } from "../reference/envelope/signer.ts";
 import { TemporaryState } from "../reference/ledger/audit-source.ts";
+import { ledgerDatabase } from "../reference/ledger/chain-store.ts";
 import { createLedgerNode, type LedgerNode } from "../reference/ledger/server.ts";
 import { verifyChain } from "../reference/ledger/verify.ts";
 import { Workload } from "./ledger-workload.ts";
@@ -87,7 +88,7 @@ function makeYardstick() {
 
 async function openNode(): Promise<{ db: Level<string, string>; node: LedgerNode; openMs: number }> {
   const begun = performance.now();
-  const db = new Level<string, string>(database);
+  const db = new Level<string, string>(database, ledgerDatabase);
   const node = await createLedgerNode({
     db,
     signer: proposer,

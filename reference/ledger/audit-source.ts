@@ -7,7 +7,8 @@ import { fromBinary } from "@bufbuild/protobuf";
 import { sizeDelimitedDecodeStream, sizeDelimitedEncode } from "@bufbuild/protobuf/wire";
 import { Level } from "level";
 import { type Block, BlockSchema } from "../../gen/x1410/v1/ledger_pb.ts";
-import { storedParts } from "./chain-store.ts";
+import { ledgerDatabase, storedParts } from "./chain-store.ts";
+import { stateKeyEncoding } from "./ledger-state.ts";
 import type { AuditState } from "./verify.ts";
 
 /** The source cannot be read at all; the message says why and what to do. */
@@ -28,7 +29,7 @@ export interface AuditSource {
 /** Opens the database folder of a node that is not running. */
 export async function openNodeDatabase(folder: string): Promise<AuditSource> {
   if (!existsSync(join(folder, "CURRENT"))) throw new AuditSourceError(`${folder} holds no ledger`);
-  const db = new Level<string, string>(folder, { createIfMissing: false });
+  const db = new Level<string, string>(folder, { createIfMissing: false, ...ledgerDatabase });
   try {
     await db.open();
   } catch (cause) {
@@ -37,13 +38,19 @@ export async function openNodeDatabase(folder: string): Promise<AuditSource> {
     if (locked) throw new AuditSourceError(`${folder} is in use; stop the node, or audit an export`);
     throw new AuditSourceError(`${folder} does not open: ${why instanceof Error ? why.message : String(why)}`);
   }
-  const { blocks, state, heightKey } = storedParts(db);
+  const { blocks, state } = storedParts(db);
+  try {
+    await blocks.open();
+  } catch (cause) {
+    await db.close();
+    throw new AuditSourceError(`${folder}: ${cause instanceof Error ? cause.message : String(cause)}`);
+  }
   return {
     async *blocks(from = 1n) {
-      for await (const bytes of blocks.values({ gte: heightKey(from) })) yield decodeBlock(bytes);
+      for await (const bytes of blocks.from(from)) yield decodeBlock(bytes);
     },
     async newest() {
-      const [bytes] = await blocks.values({ reverse: true, limit: 1 }).all();
+      const bytes = await blocks.get(await blocks.lastHeight());
       return bytes === undefined ? undefined : decodeBlock(bytes);
     },
     async stateFault(audited) {
@@ -55,7 +62,10 @@ export async function openNodeDatabase(folder: string): Promise<AuditSource> {
       }
       return entries === audited.size ? undefined : `${audited.size - entries} entries are missing`;
     },
-    close: () => db.close(),
+    async close() {
+      await blocks.close();
+      await db.close();
+    },
   };
 }
 
@@ -116,7 +126,11 @@ export class TemporaryState implements AuditState {
 
   static async create(): Promise<TemporaryState> {
     const folder = await mkdtemp(join(tmpdir(), "x1410-audit-"));
-    const db = new Level<string, Uint8Array>(folder, { valueEncoding: "view" });
+    const db = new Level<string, Uint8Array>(folder, {
+      ...ledgerDatabase,
+      keyEncoding: stateKeyEncoding,
+      valueEncoding: "view",
+    });
     await db.open();
     return new TemporaryState(folder, db);
   }

@@ -1,5 +1,5 @@
 // What a node finds on its disk: torn, altered, foreign, full.
-import { readdirSync, statSync, truncateSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ConnectError } from "@connectrpc/connect";
 import { Level } from "level";
@@ -7,6 +7,7 @@ import { afterAll, afterEach, beforeEach, describe, expect, test } from "vitest"
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { TransactionOutcome } from "../../gen/x1410/v1/ledger_pb.ts";
 import { reasonOf } from "../communications/refusal.ts";
+import { heightKey } from "./block-archive.ts";
 import { LedgerStoreFault, storedParts } from "./chain-store.ts";
 import type { LedgerEngine } from "./engine.ts";
 import {
@@ -16,6 +17,9 @@ import {
   ledgerFixture,
   ledgerIdentities,
   networkId,
+  type StoredParts,
+  storeBlock,
+  storedBlock,
 } from "./ledger.fixture.ts";
 import { signTransaction } from "./transaction.ts";
 import { verifyChain } from "./verify.ts";
@@ -40,15 +44,18 @@ const submit = async (engine: LedgerEngine, signed = sign()) => {
   expect(receipt?.outcome).toBe(TransactionOutcome.ACCEPTED);
   return signed.transactionId;
 };
-const key = (height: number): string => height.toString(16).padStart(16, "0");
 
-async function tamper(
-  change: (parts: ReturnType<typeof storedParts>, db: Level<string, string>) => Promise<void>,
-): Promise<void> {
+async function tamper(change: (parts: StoredParts, db: Level<string, string>) => Promise<void>): Promise<void> {
   const db = new Level<string, string>(node.directory);
   await db.open();
   await change(storedParts(db), db);
   await db.close();
+}
+
+function flipLastByte(file: string): void {
+  const bytes = readFileSync(file);
+  bytes[bytes.length - 1] = (bytes.at(-1) ?? 0) ^ 1;
+  writeFileSync(file, bytes);
 }
 
 async function faultAtStart(): Promise<LedgerStoreFault> {
@@ -85,31 +92,50 @@ describe("opening", () => {
   });
 
   test("the head's block is missing", async () => {
-    await tamper(({ blocks }) => blocks.del(key(3)));
+    await tamper(({ blocks }) => blocks.index.del(heightKey(3n)));
     expect(await faultAtStart()).toMatchObject({ code: "corrupt", height: 3n });
   });
 
   test("a block beyond the head", async () => {
-    await tamper(async ({ blocks }) => blocks.put(key(4), (await blocks.get(key(3))) as Uint8Array));
+    await tamper(async (parts) => storeBlock(parts, 4n, await storedBlock(parts, 3n)));
     expect(await faultAtStart()).toMatchObject({ code: "corrupt", height: 3n });
   });
 
   test("the head's block is another one", async () => {
-    await tamper(async ({ blocks }) => blocks.put(key(3), (await blocks.get(key(2))) as Uint8Array));
+    await tamper(async (parts) => storeBlock(parts, 3n, await storedBlock(parts, 2n)));
     expect(await faultAtStart()).toMatchObject({ code: "corrupt", height: 3n });
   });
 
   test("a bit of the head's block is flipped", async () => {
-    await tamper(async ({ blocks }) => {
-      const bytes = Buffer.from((await blocks.get(key(3))) as Uint8Array);
+    await tamper(async (parts) => {
+      const bytes = Buffer.from(await storedBlock(parts, 3n));
       bytes[bytes.length - 5] = (bytes.at(-5) ?? 0) ^ 1;
-      await blocks.put(key(3), bytes);
+      await storeBlock(parts, 3n, bytes);
     });
     expect(await faultAtStart()).toMatchObject({ code: "corrupt", height: 3n });
   });
 
+  test.each([
+    ["its last byte is missing", (file: string) => truncateSync(file, statSync(file).size - 1)],
+    ["it is missing", (file: string) => rmSync(file)],
+    ["its last byte is another", (file: string) => flipLastByte(file)],
+  ])("the file of blocks: %s", async (_, damage) => {
+    damage(join(node.directory, "blocks"));
+    expect(await faultAtStart()).toMatchObject({ code: "corrupt", height: 3n });
+  });
+
+  test("what a crash has left behind the last block is written over", async () => {
+    const file = join(node.directory, "blocks");
+    const whole = readFileSync(file);
+    writeFileSync(file, Buffer.concat([whole, Buffer.alloc(100_000, 0x55)]));
+    const { engine } = await node.start();
+    await submit(engine);
+    expect(await verifyChain(await blocksOn(node), network)).toMatchObject({ intact: true, transactions: 4n });
+    expect(readFileSync(file).subarray(0, whole.length)).toEqual(whole);
+  });
+
   test("a transaction is not indexed", async () => {
-    await tamper(({ state }) => state.clear({ gte: "t!", lt: 't"' }));
+    await tamper(({ state }) => state.clear({ gte: "t!", lt: "u!" }));
     expect(await faultAtStart()).toMatchObject({ code: "corrupt", height: 3n });
   });
 
@@ -124,7 +150,7 @@ describe("opening", () => {
   });
 
   test("a damaged block in the middle is refused when it is read, not served", async () => {
-    await tamper(({ blocks }) => blocks.put(key(2), Buffer.from("ffff", "hex")));
+    await tamper((parts) => storeBlock(parts, 2n, Buffer.from("ffff", "hex")));
     await node.start();
     const failure = await blocksOn(node).catch(ConnectError.from);
     expect(reasonOf(failure)).toBe(ErrorReason.INTERNAL_FAULT);

@@ -5,10 +5,11 @@ import { type JsonValue, toJson } from "@bufbuild/protobuf";
 import { Level } from "level";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type CommitmentOpening, CommitmentOpeningSchema } from "../../gen/x1410/v1/ledger_pb.ts";
+import { heightKey } from "./block-archive.ts";
 import { storedParts } from "./chain-store.ts";
 import { ledgerCommand } from "./cli.ts";
 import { commit } from "./commitment.ts";
-import { hexId, ledgerFixture, ledgerIdentities, networkId } from "./ledger.fixture.ts";
+import { hexId, ledgerFixture, ledgerIdentities, networkId, type StoredParts, storeBlock } from "./ledger.fixture.ts";
 import { signTransaction, type TransactionAction } from "./transaction.ts";
 
 const identities = ledgerIdentities();
@@ -55,10 +56,7 @@ async function x1410(...args: string[]): Promise<string> {
 }
 
 /** A copy of the data whose stored parts may be changed. */
-async function altered(
-  name: string,
-  change: (parts: ReturnType<typeof storedParts>) => Promise<void>,
-): Promise<string> {
+async function altered(name: string, change: (parts: StoredParts) => Promise<void>): Promise<string> {
   const copy = join(folder, name);
   cpSync(data, copy, { recursive: true });
   const db = new Level<string, string>(join(copy, "ledger-1", "db"));
@@ -100,30 +98,44 @@ test("an export verifies with the anchors alone; cut short or altered, it does n
 });
 
 describe("what was done to the stored blocks is located", () => {
-  const key = (height: number): string => height.toString(16).padStart(16, "0");
-
   test("a removed block", async () => {
-    const copy = await altered("removed", ({ blocks }) => blocks.del(key(2)));
+    const copy = await altered("removed", ({ blocks }) => blocks.index.del(heightKey(2n)));
     await expect(x1410("verify", "--data", copy)).rejects.toThrow("block 2: height");
   });
 
   test("exchanged blocks", async () => {
-    const copy = await altered("exchanged", async ({ blocks }) => {
-      const [two, three] = await blocks.getMany([key(2), key(3)]);
-      await blocks.put(key(2), three as Uint8Array);
-      await blocks.put(key(3), two as Uint8Array);
+    const copy = await altered("exchanged", async ({ blocks: { index } }) => {
+      const [two, three] = await index.getMany([heightKey(2n), heightKey(3n)]);
+      await index.put(heightKey(2n), three as Uint8Array);
+      await index.put(heightKey(3n), two as Uint8Array);
     });
     await expect(x1410("verify", "--data", copy)).rejects.toThrow("block 2: height");
   });
 
   test("a block that does not parse", async () => {
-    const copy = await altered("unreadable", ({ blocks }) => blocks.put(key(3), Buffer.from("ffff", "hex")));
+    const copy = await altered("unreadable", (parts) => storeBlock(parts, 3n, Buffer.from("ffff", "hex")));
     await expect(x1410("verify", "--data", copy)).rejects.toThrow("everything up to block 2");
+  });
+
+  test("a byte of the file of blocks", async () => {
+    const copy = await altered("byte", async () => undefined);
+    const file = join(copy, "ledger-1", "db", "blocks");
+    const bytes = readFileSync(file);
+    const middle = Math.floor(bytes.length / 2);
+    bytes[middle] = (bytes[middle] ?? 0) ^ 1;
+    writeFileSync(file, bytes);
+    await expect(x1410("verify", "--data", copy)).rejects.toThrow(
+      /stored bytes are altered; everything up to block [12] /,
+    );
+    truncateSync(file, middle);
+    await expect(x1410("verify", "--data", copy)).rejects.toThrow("the file blocks has");
+    rmSync(file);
+    await expect(x1410("verify", "--data", copy)).rejects.toThrow("the file blocks is missing");
   });
 
   test("state that the blocks do not add up to", async () => {
     const copy = await altered("state", async ({ state }) => {
-      for await (const contract of state.keys({ gte: "c!", lt: 'c"', limit: 1 })) await state.del(contract);
+      for await (const contract of state.keys({ gte: "c!", lt: "d!", limit: 1 })) await state.del(contract);
     });
     await expect(x1410("verify", "--data", copy)).rejects.toThrow("the node's state is not");
   });
@@ -132,7 +144,7 @@ describe("what was done to the stored blocks is located", () => {
     const memory = join(folder, "head.txt");
     await x1410("verify", "--data", data, "--remember", memory);
     await x1410("verify", "--data", data, "--remember", memory);
-    const copy = await altered("rolled-back", ({ blocks }) => blocks.del(key(4)));
+    const copy = await altered("rolled-back", ({ blocks }) => blocks.index.del(heightKey(4n)));
     await expect(x1410("verify", "--data", copy, "--remember", memory)).rejects.toThrow("block 4: rollback");
     expect(readFileSync(memory, "utf8")).toMatch(/^4 /);
   });

@@ -129,7 +129,7 @@ function recordAccess(
   if (contract.accessTimes > 0 && accesses >= contract.accessTimes) return RejectionReason.ACCESS_TIMES_EXHAUSTED;
   state.setAccess(accessId, contractId);
   state.setAccessesOf(contractId, consumerPseudonym, accesses + 1);
-  state.setContract({ ...contract, accessCount: contract.accessCount + 1n });
+  state.countAccess(contractId);
   return undefined;
 }
 

@@ -10,6 +10,7 @@ import { ChainVerifier } from "../../certs/chain-verifier.ts";
 import { NetworkParametersSchema, TransactionOutcome } from "../../gen/x1410/v1/ledger_pb.ts";
 import { bindDirect, directPeer } from "../communications/direct-binding.ts";
 import { createSigner, type SignerMaterial } from "../envelope/signer.ts";
+import { ledgerDatabase } from "./chain-store.ts";
 import { createLedgerNode, type LedgerNode } from "./server.ts";
 import { signTransaction } from "./transaction.ts";
 
@@ -34,7 +35,7 @@ export async function openNodes(folder: string, material: CrashMaterial): Promis
   const { networkId, anchorsPem, crlsPem, quorum } = material;
   const signers = material.nodes.map(createSigner);
   const trust = new ChainVerifier({ trustAnchors: anchorsPem, intermediates: anchorsPem, crls: crlsPem });
-  const databases = signers.map((_, index) => new Level<string, string>(join(folder, `n${index + 1}`)));
+  const databases = signers.map((_, index) => new Level<string, string>(join(folder, `n${index + 1}`), ledgerDatabase));
   const nodes: LedgerNode[] = [];
   for (const [index, signer] of signers.entries()) {
     const node = await createLedgerNode({

@@ -38,11 +38,26 @@ export class LedgerState {
 
   contract(contractId: string): SmartContract | undefined {
     const bytes = this.get(`c!${contractId}`);
-    return bytes === undefined ? undefined : fromBinary(SmartContractSchema, bytes);
+    if (bytes === undefined) return undefined;
+    return { ...fromBinary(SmartContractSchema, bytes), accessCount: this.#accessCount(contractId) };
   }
 
+  /** All of a contract but its count, which has a key of its own: it changes with each access, the terms hardly ever. */
   setContract(contract: SmartContract): void {
-    this.#changes.set(`c!${contract.contractId}`, toBinary(SmartContractSchema, contract));
+    const terms = toBinary(SmartContractSchema, { ...contract, accessCount: 0n });
+    this.#changes.set(`c!${contract.contractId}`, terms);
+  }
+
+  /** One more access in all. */
+  countAccess(contractId: string): void {
+    const bytes = Buffer.alloc(8);
+    bytes.writeBigUInt64BE(this.#accessCount(contractId) + 1n);
+    this.#changes.set(`n!${contractId}`, bytes);
+  }
+
+  #accessCount(contractId: string): bigint {
+    const bytes = this.get(`n!${contractId}`);
+    return bytes === undefined ? 0n : Buffer.from(bytes).readBigUInt64BE();
   }
 
   /** The contract that an access executed. */
@@ -90,16 +105,34 @@ export class LedgerState {
     const bytes = this.get(`t!${transactionId}`);
     if (bytes === undefined) return undefined;
     const view = Buffer.from(bytes);
-    return { height: view.readBigUInt64BE(), index: view.readUInt32BE(8) };
+    return { height: BigInt(view.readUIntBE(0, 6)), index: view.readUInt16BE(6) };
   }
 
   setPlaceOf(transactionId: string, { height, index }: TransactionPlace): void {
-    const bytes = Buffer.alloc(12);
-    bytes.writeBigUInt64BE(height);
-    bytes.writeUInt32BE(index, 8);
+    const bytes = Buffer.alloc(8);
+    bytes.writeUIntBE(Number(height), 0, 6);
+    bytes.writeUInt16BE(index, 6);
     this.#changes.set(`t!${transactionId}`, bytes);
   }
 }
+
+/** Keys of a state as they are stored: the letter and the bytes of the hexadecimal digits, since their number decides what LevelDB has to rewrite. */
+export const stateKeyEncoding = {
+  name: "x1410-ledger-state",
+  format: "buffer" as const,
+  encode(key: string): Buffer {
+    const [kind = "", ...ids] = key.split("!");
+    return ids.length === 0
+      ? Buffer.from(`!${kind}`)
+      : Buffer.concat([Buffer.from(kind), Buffer.from(ids.join(""), "hex")]);
+  },
+  decode(bytes: Buffer): string {
+    const kind = bytes.toString("latin1", 0, 1);
+    if (kind === "!") return bytes.toString("utf8", 1);
+    const ids = bytes.toString("hex", 1);
+    return kind === "p" ? `p!${ids.slice(0, 32)}!${ids.slice(32)}` : `${kind}!${ids}`;
+  },
+};
 
 function countKey(contractId: string, pseudonym: Uint8Array): string {
   return `p!${contractId}!${Buffer.from(pseudonym).toString("hex")}`;

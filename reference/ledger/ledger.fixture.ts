@@ -9,6 +9,7 @@ import { NetworkParametersSchema } from "../../gen/x1410/v1/ledger_pb.ts";
 import { bindDirect, directPeer } from "../communications/direct-binding.ts";
 import { type PkiFixture, pkiFixture } from "../communications/pki.fixture.ts";
 import { createSigner, type Signer } from "../envelope/signer.ts";
+import { ledgerDatabase, type storedParts } from "./chain-store.ts";
 import type { LedgerPeer } from "./distribution.ts";
 import type { RemoteNode } from "./remote-engine.ts";
 import { createLedgerNode, type LedgerNode, type LedgerNodeOptions } from "./server.ts";
@@ -21,6 +22,8 @@ export function signerOf({ privateKeyPem, chainPem }: { privateKeyPem: string; c
 }
 
 export const hexId = (): string => randomBytes(16).toString("hex");
+
+export type StoredParts = ReturnType<typeof storedParts>;
 
 /** One node of a fixture: may be stopped and started again, on the same database. */
 export interface FixtureNode {
@@ -102,7 +105,7 @@ export function ledgerFixture(options: LedgerFixtureOptions): LedgerFixture {
     const name = `n${index + 1}`;
     const signer = identities.signer("ledger", name);
     const directory = join(folder, name);
-    let db = new Level(directory);
+    let db = new Level(directory, ledgerDatabase);
     let running: LedgerNode | undefined;
     return {
       name,
@@ -116,7 +119,7 @@ export function ledgerFixture(options: LedgerFixtureOptions): LedgerFixture {
         return running;
       },
       async start(change = {}) {
-        if (db.status === "closed") db = new Level(directory);
+        if (db.status === "closed") db = new Level(directory, ledgerDatabase);
         const others = nodes.filter((other) => other.name !== name);
         const peers = others.map(
           (other): LedgerPeer => ({
@@ -154,6 +157,22 @@ export function ledgerFixture(options: LedgerFixtureOptions): LedgerFixture {
       if (options.folder === undefined) rmSync(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** Puts bytes where a block of this height is, or would be, with everything right but the block itself. */
+export async function storeBlock({ blocks }: StoredParts, height: bigint, bytes: Uint8Array): Promise<void> {
+  await blocks.open();
+  const { key, value } = await blocks.write(height, bytes);
+  await blocks.index.put(key, value);
+  await blocks.close();
+}
+
+export async function storedBlock({ blocks }: StoredParts, height: bigint): Promise<Uint8Array> {
+  await blocks.open();
+  const bytes = await blocks.get(height);
+  await blocks.close();
+  if (bytes === undefined) throw new RangeError(`no block ${height}`);
+  return bytes;
 }
 
 function live({ running, name }: FixtureNode): LedgerNode {

@@ -140,6 +140,7 @@ export async function createLedgerNode(options: LedgerNodeOptions): Promise<Ledg
       await engine.close();
       await distribution.close();
       chain.height.close();
+      await store.close();
     },
   };
 }

@@ -39,7 +39,7 @@ test("a PKI made beforehand is welcome, somebody else's files are not, and stay"
 });
 
 test.each([
-  ["2\n", /has format 2, this version reads format 1; run the version that wrote it/],
+  ["1\n", /has format 1, this version reads format 2; run the version that wrote it/],
   ["", /format.json is damaged/],
   ["{}", /format.json is damaged/],
 ])("format %j is refused and left as it is", async (text, message) => {

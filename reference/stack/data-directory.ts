@@ -2,7 +2,7 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { Level } from "level";
+import { Level, type OpenOptions } from "level";
 import { PRIVATE_DIRECTORY, PRIVATE_FILE, PUBLIC_FILE, readIfPresent, writeDurably } from "../../certs/durable-file.ts";
 import { checkDatabase } from "../store/leveldb-check.ts";
 import { checkClosed, stateClosed, withdrawClosed } from "./closing-statement.ts";
@@ -13,7 +13,7 @@ export class DataDirectoryError extends Error {
 }
 
 /** Of the files in a data directory. Whoever changes them so that former versions misread them counts it up. */
-const dataFormat = 1;
+const dataFormat = 2;
 
 /** What may be there before the first start: the PKI, made by `x1410 certs`, and what a first start that was killed has left. */
 const beforeFormat = new Set(["pki", "lock", ".gitignore"]);
@@ -90,6 +90,9 @@ export class DataDirectory {
   }
 }
 
+/** Of LevelDB, where its own do not fit. */
+export type DatabaseSettings = Pick<OpenOptions, "writeBufferSize" | "maxFileSize">;
+
 export interface OpenDatabase {
   readonly db: Level<string, string>;
   close(): Promise<void>;
@@ -100,16 +103,19 @@ export interface OpenDatabase {
  * process is still about to end, waits for it.
  * @throws DataDirectoryError where it is in use or damaged; what is damaged is left as it is
  */
-export async function openDatabase(directory: string, check = { contents: true }): Promise<OpenDatabase> {
+export async function openDatabase(
+  directory: string,
+  { contents = true, ...settings }: { readonly contents?: boolean } & DatabaseSettings = {},
+): Promise<OpenDatabase> {
   const path = join(directory, "db");
   // A lock of its own, since the database is looked at before LevelDB locks it, and may change it.
   const lock = await takeLock(directory, lockTimeoutMs);
   let db: Level<string, string>;
   try {
-    await checkDatabase(path, { ...check, closed: await checkClosed(directory) });
+    await checkDatabase(path, { contents, closed: await checkClosed(directory) });
     await withdrawClosed(directory);
     // Not before: whoever makes a Level opens it.
-    db = new Level<string, string>(path);
+    db = new Level<string, string>(path, settings);
     await db.open();
   } catch (cause) {
     await lock.close();

@@ -5,6 +5,7 @@ import type { IdentityFiles } from "../../certs/pki.ts";
 import type { Log } from "../communications/log.ts";
 import type { Registration } from "../communications/service.ts";
 import { watchFile } from "../communications/watched-file.ts";
+import { ledgerDatabase } from "../ledger/chain-store.ts";
 import { openDatabase } from "./data-directory.ts";
 import { type Endpoints, openDoors } from "./doors.ts";
 import { entities } from "./entities.ts";
@@ -56,7 +57,10 @@ export async function startEntity(options: EntityStartOptions): Promise<StartedE
     });
     closers.push(() => context.close());
     // A ledger only grows, and its start must not; whoever doubts what it holds has the audit.
-    const database = await openDatabase(directory, { contents: plan.kind !== "ledger" });
+    const database = await openDatabase(
+      directory,
+      plan.kind === "ledger" ? { contents: false, ...ledgerDatabase } : {},
+    );
     closers.push(() => database.close());
     const entity = await entities[plan.kind](context, database.db, options);
     closers.push(() => entity.close());
