@@ -6,6 +6,8 @@ import { consumerAccessPurposes } from "./purposes/dc-access.ts";
 import { consumerGrantPurposes } from "./purposes/dc-grants.ts";
 import { consumerPackagePurposes } from "./purposes/dc-packages.ts";
 import { consumerUsagePurposes } from "./purposes/dc-usage.ts";
+import { providerAnswerPurposes } from "./purposes/dp-answers.ts";
+import { providerPublicationPurposes } from "./purposes/dp-publication.ts";
 import { dataDistributionPurposes } from "./purposes/dss-data-distribution.ts";
 import { dataStoragePurposes } from "./purposes/dss-data-storage.ts";
 import { dataStorageCallerPurposes } from "./purposes/dss-data-storage-callers.ts";
@@ -39,8 +41,6 @@ import type { Purpose } from "./purposes/purpose.ts";
 import { standardServicesPurposes } from "./purposes/standard-services.ts";
 import { expectationText } from "./refusal.ts";
 
-/** Of the suite, apart from that of the package: it changes when a purpose is added, removed, or asks something else. */
-export const suiteVersion = "0.1.0";
 export const recommendation = "ITU-T X.1410 (03/2023)";
 export const profile = "x1410.v1";
 
@@ -78,6 +78,8 @@ export const purposes: readonly Purpose[] = [
   dataDistributionPurposes,
   procedurePurposes,
   clientAuthenticationPurposes,
+  providerPublicationPurposes,
+  providerAnswerPurposes,
   consumerAccessPurposes,
   consumerPackagePurposes,
   consumerGrantPurposes,
