@@ -79,7 +79,7 @@ test("damage to what is kept elsewhere as well is mended", async () => {
 
 test("other damage is told in one line, and what is damaged is left as it is", async () => {
   const wrong: string[] = [];
-  for (const [path, damage] of seededShare(cases(), 4)) {
+  for (const [path, damage] of seededShare(cases(), 2)) {
     await onCopy(async (copy) => {
       const damaged = damagedBy(damage, join(copy, path));
       writeFileSync(join(copy, path), damaged);

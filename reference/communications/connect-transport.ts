@@ -1,5 +1,6 @@
 // The second client stack: connect-node, independent of grpc-js down to HTTP/2. Same options as `grpcTransport`.
 import { createSecureContext } from "node:tls";
+import type { Transport } from "@connectrpc/connect";
 import {
   createConnectTransport,
   createGrpcTransport,
@@ -56,5 +57,25 @@ export function connectTransport(options: ConnectChannelOptions): ClosableTransp
       : protocol === "grpc-web"
         ? createGrpcWebTransport({ ...common, httpVersion: "2" })
         : createConnectTransport({ ...common, httpVersion: "2" });
-  return { unary: transport.unary, stream: transport.stream, close: () => sessionManager.abort() };
+  const stream: Transport["stream"] = async (method, signal, ...rest) => {
+    const answer = await transport.stream(method, signal, ...rest);
+    return { ...answer, message: signal === undefined ? answer.message : cancelledWith(signal, answer.message) };
+  };
+  return { unary: transport.unary, stream, close: () => sessionManager.abort() };
+}
+
+/**
+ * Connect lets go of the timer of a call's deadline when its messages are asked for once more after the cancellation; a reader who has
+ * cancelled asks no more, and the timer would keep the process alive until the deadline.
+ */
+function cancelledWith<T>(signal: AbortSignal, messages: AsyncIterable<T>): AsyncIterable<T> {
+  const iterator = messages[Symbol.asyncIterator]();
+  const release = () => void iterator.next().catch(() => undefined);
+  signal.addEventListener("abort", release, { once: true });
+  const next = async () => {
+    const result = await iterator.next();
+    if (result.done === true) signal.removeEventListener("abort", release);
+    return result;
+  };
+  return { [Symbol.asyncIterator]: () => ({ next }) };
 }
