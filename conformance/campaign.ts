@@ -5,6 +5,7 @@ import { conclude } from "./conclusion.ts";
 import { unobservable } from "./coverage.ts";
 import { execute, notBegun, type PurposeResult } from "./execution.ts";
 import type { ExpectedFailures } from "./expected-failures.ts";
+import { frozenDigest } from "./frozen-suite.ts";
 import { kitVersion } from "./kit-version.ts";
 import { mandatoryOnly, type Pics, proforma, staticReview } from "./pics.ts";
 import { preflight } from "./preflight.ts";
@@ -77,7 +78,14 @@ export async function campaign(stage: Stage, options: CampaignOptions): Promise<
   return {
     format: reportFormat,
     kit: { version: kitVersion() },
-    suite: { version: suiteVersion, hash: suiteHash(purposes), recommendation, profile, purposes: purposes.length },
+    suite: {
+      version: suiteVersion,
+      hash: suiteHash(purposes),
+      recommendation,
+      profile,
+      purposes: purposes.length,
+      frozen: frozenDigest(suiteVersion, purposes),
+    },
     target: {
       name: stage.target.name,
       entities,

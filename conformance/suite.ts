@@ -41,6 +41,8 @@ import type { Purpose } from "./purposes/purpose.ts";
 import { standardServicesPurposes } from "./purposes/standard-services.ts";
 import { expectationText } from "./refusal.ts";
 
+/** Of the suite, apart from that of the package: it changes when a purpose is added, removed, or asks something else (frozen-suite.ts). */
+export const suiteVersion = "0.2.0";
 export const recommendation = "ITU-T X.1410 (03/2023)";
 export const profile = "x1410.v1";
 

@@ -34,6 +34,7 @@ async function verify(folder: string, { trust, crl, badge }: VerifyCommandOption
     const { report, signer, signedAt } = evidence;
     process.stdout.write(
       `verified: ${report.target.name}, ${report.conformance} to ${report.suite.recommendation}, profile ${report.suite.profile}\n` +
+        `suite ${report.suite.version}, ${report.suite.frozen === "" ? "not a frozen list of purposes" : `frozen list ${report.suite.frozen}`}\n` +
         `sealed by ${signer} at ${signedAt.toISOString()}\n`,
     );
     for (const { role, identity, certificateSha256 } of report.target.entities)

@@ -18,7 +18,7 @@ export function manifestOf(report: Report, parts: readonly Part[]): Uint8Array {
     verdict,
     recommendation: suite.recommendation,
     profile: suite.profile,
-    suite: { version: suite.version, sha256: suite.hash },
+    suite: { version: suite.version, sha256: suite.hash, frozen: suite.frozen },
     kit: kit.version,
     startedAt: run.startedAt,
     target: target.name,

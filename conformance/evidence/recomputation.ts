@@ -2,6 +2,7 @@
 // computed anew from the suite, the statements and the verdicts.
 import { conclude } from "../conclusion.ts";
 import { unobservable } from "../coverage.ts";
+import { frozenDigest } from "../frozen-suite.ts";
 import { type Pics, proforma, staticReview } from "../pics.ts";
 import type { Purpose } from "../purposes/purpose.ts";
 import { expectationText } from "../refusal.ts";
@@ -19,6 +20,7 @@ export function recompute(report: Report, purposes: readonly Purpose[]): void {
       `${suite.version} (${suite.hash.slice(0, 16)}); this kit has ${suiteVersion}; use kit ${report.kit.version}`,
     );
   assertSame("purposes", suite.purposes, purposes.length);
+  assertSame("frozen", suite.frozen, frozenDigest(suiteVersion, purposes));
   const pics = new Map(report.statements.map((one) => [one.entity, claimsOf(one)] as const));
   const situation: Situation = {
     underTest: new Set(report.target.entities.map(({ role }) => role)),

@@ -59,7 +59,10 @@ export class CampaignConsole implements CampaignReport {
     const entities = target.entities.map(({ role, endpoint }) => `${role} ${endpoint}`).join(", ");
     this.#print(this.#style("bold", `${target.name}: ${entities}; client stack: ${run.client}; seed: ${run.seed}`));
     for (const { role, problem } of target.entities) if (problem !== "") this.#print(`  ${role}: ${problem}`);
-    this.#print(`  suite ${suite.version} (${suite.hash.slice(0, 16)}), ${suite.recommendation}, ${suite.profile}`);
+    const list = suite.frozen === "" ? "not frozen" : `frozen as ${suite.frozen.slice(0, 16)}`;
+    this.#print(
+      `  suite ${suite.version} (${suite.hash.slice(0, 16)}, ${list}), ${suite.recommendation}, ${suite.profile}`,
+    );
     for (const entity of new Set(results.map((each) => each.entity))) {
       const own = results.filter((each) => each.entity === entity);
       const counts = verdicts

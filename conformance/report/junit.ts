@@ -72,7 +72,7 @@ ${cases.map(caseXml)}</testsuite>
 
 function properties({
   kit,
-  suite: { version, hash, recommendation, profile },
+  suite: { version, hash, recommendation, profile, frozen },
   run,
   conformance,
   verdict,
@@ -85,6 +85,7 @@ function properties({
     kit: kit.version,
     suite: version,
     "suite-hash": hash,
+    "suite-frozen": frozen,
     seed: run.seed,
     client: run.client,
   };

@@ -78,7 +78,7 @@ export function sampleReport(changes: Partial<Report> = {}): Report {
   return {
     format: reportFormat,
     kit: { version: "0.1.0" },
-    suite: { version: suiteVersion, hash: suiteHash(), recommendation, profile, purposes: purposes.length },
+    suite: { version: suiteVersion, hash: suiteHash(), recommendation, profile, purposes: purposes.length, frozen: "" },
     target: {
       name: `sample ${hostileText}`,
       entities: (["dssm", "kss", "dss"] as const).map((role, index) => ({

@@ -27,6 +27,8 @@ export interface Report {
     readonly recommendation: string;
     readonly profile: string;
     readonly purposes: number;
+    /** Digest of the frozen list of purposes that the suite is; "" where it is none. */
+    readonly frozen: string;
   };
   readonly target: ReportedTarget;
   readonly run: {

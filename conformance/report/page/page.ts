@@ -48,7 +48,7 @@ ${totalsSection(report)}${wrongSection(report)}<section id="procedures">
 <p class="how"><span><svg class="sample" viewBox="0 0 40 8" aria-hidden="true"><line class="shaft solid" x1="1" y1="4" x2="39" y2="4"/></svg> seen on an interface</span> <span><svg class="sample" viewBox="0 0 40 8" aria-hidden="true"><line class="shaft dashed" x1="1" y1="4" x2="39" y2="4"/></svg> shown by what follows from it</span> <span><svg class="sample" viewBox="0 0 40 8" aria-hidden="true"><line class="shaft dotted" x1="1" y1="4" x2="39" y2="4"/></svg> not seen</span> <span class="screen">Choose an arrow for its messages.</span></p>
 ${figures.map((figure) => procedureSection(figure, steps, report))}</section>
 ${coverageSection(steps, capabilities)}${purposesSection(report)}</main>
-<footer><p>x1410 conformance kit ${report.kit.version}, suite ${report.suite.version}, SHA-256 <code>${report.suite.hash}</code></p></footer>
+<footer><p>x1410 conformance kit ${report.kit.version}, suite ${report.suite.version}, SHA-256 <code>${report.suite.hash}</code>, ${report.suite.frozen === "" ? "not a frozen list of purposes" : markup`frozen list <code>${report.suite.frozen}</code>`}</p></footer>
 <dialog aria-labelledby="dialog-title"><div class="dialog-head"><h2 id="dialog-title"></h2><button type="button" aria-label="Close">×</button></div><div class="dialog-body"></div></dialog>
 <script>${new Markup(pageScript)}</script>
 </body>
