@@ -27,7 +27,11 @@ if (!supported) {
       .getBuiltinModule("node:module")
       .enableCompileCache(process.getBuiltinModule("node:url").fileURLToPath(cache));
     import(checkout ? source.href : compiled.href).then(
-      (cli) => cli.main(process.argv.slice(2)),
+      async (cli) => {
+        await cli.main(process.argv.slice(2));
+        // All is done and told. Whatever a peer still holds open, say a connection that it has not answered, is not waited for.
+        setTimeout(() => process.exit(), 2_000).unref();
+      },
       (error) => refuse(`cannot be loaded, run npm ci or install it anew: ${error.message}`),
     );
   }

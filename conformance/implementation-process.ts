@@ -21,6 +21,7 @@ export class ImplementationError extends Error {
 const KEPT_OUTPUT = 2_000;
 const POLL_MS = 100;
 const GRACE_MS = 5_000;
+const LAST_WORDS_MS = 500;
 
 /** @throws ImplementationError where it ends by itself, or does not serve within the time of the IXIT */
 export async function startImplementation(command: string, stage: Stage): Promise<ImplementationProcess> {
@@ -35,17 +36,32 @@ export async function startImplementation(command: string, stage: Stage): Promis
     child.once("error", (cause) => resolve(cause.message));
     child.once("exit", (code, signal) => resolve(`it ended with ${signal ?? `code ${code}`}`));
   });
+  const closed = new Promise((resolve) => child.once("close", resolve));
+  const { pid } = child;
+  // Also where the kit ends by an interrupt or a fault of its own: nobody else would end a process group of its own.
+  const kill = () => pid !== undefined && endGroup(pid, "SIGKILL");
+  process.once("exit", kill);
+  void ended.then(() => {
+    process.off("exit", kill);
+    // What the command has left behind goes with it.
+    kill();
+  });
   const stop = async () => {
-    if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
-    endGroup(child.pid, "SIGTERM");
+    if (pid !== undefined && child.exitCode === null && child.signalCode === null) endGroup(pid, "SIGTERM");
     const gone = await Promise.race([ended.then(() => true), sleep(GRACE_MS, false, { ref: false })]);
-    if (!gone) endGroup(child.pid, "SIGKILL");
+    if (!gone) kill();
     await ended;
+    // Its last words; a pipe that somebody outside the group has inherited may stay open for ever.
+    await Promise.race([closed, sleep(LAST_WORDS_MS, undefined, { ref: false })]);
+    child.stdout.destroy();
+    child.stderr.destroy();
   };
   const { startupSeconds } = stage.settings.ixit;
   const given = new AbortController();
   const within = AbortSignal.any([given.signal, AbortSignal.timeout(startupSeconds * 1000)]);
-  const serving = Promise.all([...stage.target.underTest].filter(isServer).map((role) => untilServing(stage, role, within)));
+  const serving = Promise.all(
+    [...stage.target.underTest].filter(isServer).map((role) => untilServing(stage, role, within)),
+  );
   const failure = await Promise.race([
     serving.then(
       () => undefined,

@@ -47,13 +47,13 @@ export interface BlackHole {
 }
 
 /** Accepts every connection and never says a word. */
-export async function blackHole(): Promise<BlackHole> {
+export async function blackHole(atPort = 0): Promise<BlackHole> {
   const sockets = new Set<Socket>();
   const server: Server = createServer((socket) => {
     sockets.add(socket);
     socket.on("error", () => {});
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  await new Promise<void>((resolve) => server.listen(atPort, "127.0.0.1", resolve));
   const { port } = server.address() as { port: number };
   return {
     endpoint: `127.0.0.1:${port}`,

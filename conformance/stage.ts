@@ -116,8 +116,14 @@ export class Stage {
     const leftBehind: string[] = [];
     for (const takeAway of this.#created.reverse())
       await takeAway().catch((cause: unknown) => leftBehind.push(`an account: ${ConnectError.from(cause).message}`));
-    for (const channels of this.#channels.values()) channels.close();
+    this.disconnect();
     return leftBehind;
+  }
+
+  /** Closes the connections that purposes share; one that somebody holds open without an answer would keep the kit alive. */
+  disconnect(): void {
+    for (const channels of this.#channels.values()) channels.close();
+    this.#channels.clear();
   }
 
   /** Done once for all purposes; where it fails, the next purpose tries again. */

@@ -35,23 +35,30 @@ export async function openTarget(options: OpenTargetOptions): Promise<OpenTarget
   if (file === undefined) {
     const reference = await referenceSubset(options.reference);
     const stage = new Stage(reference.settings, reference.harness, stageOptions);
-    return { stage, pics: pics.length === 0 ? reference.pics : pics, close: () => reference.close() };
+    const close = () => {
+      stage.disconnect();
+      return reference.close();
+    };
+    return { stage, pics: pics.length === 0 ? reference.pics : pics, close };
   }
   const settings = await readTargetSettings(file);
   checkTarget(file, settings);
   const { trustAnchorsPem, credentials } = settings;
   const harness = settings.harness && (await Harness.start({ ...settings.harness, credentials, trustAnchorsPem }));
+  let stage: Stage | undefined;
   let implementation: ImplementationProcess | undefined;
   const close = async () => {
+    stage?.disconnect();
     await implementation?.stop();
     await harness?.close();
   };
   try {
-    const stage = new Stage(settings, harness, stageOptions);
-    for (const role of entityRoles.filter((one) => stage.target.underTest.has(one)))
-      harness?.learn({ ...stage.target.entities[role], certificateChainPem: "" });
-    if (options.command !== undefined) implementation = await startImplementation(options.command, stage);
-    return { stage, pics, close };
+    const opened = new Stage(settings, harness, stageOptions);
+    stage = opened;
+    for (const role of entityRoles.filter((one) => opened.target.underTest.has(one)))
+      harness?.learn({ ...opened.target.entities[role], certificateChainPem: "" });
+    if (options.command !== undefined) implementation = await startImplementation(options.command, opened);
+    return { stage: opened, pics, close };
   } catch (cause) {
     await close();
     throw cause;

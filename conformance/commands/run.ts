@@ -11,7 +11,8 @@ import { prepareReportFiles, type ReportFiles, writeReportFiles } from "../repor
 import { purposes } from "../suite.ts";
 import { type ClientRole, type EntityRole, entityRoles } from "../target.ts";
 import { type FilterOptions, filtersOf, wholeNumber, withFilters } from "./filters.ts";
-import { openTarget } from "./open-target.ts";
+import { closeOnInterrupt } from "./interruption.ts";
+import { type OpenTarget, openTarget } from "./open-target.ts";
 
 interface RunOptions extends FilterOptions, ReportFiles {
   readonly target?: string;
@@ -73,7 +74,8 @@ async function run(options: RunOptions): Promise<void> {
       ? new Map<string, string>()
       : await readExpectedFailures(options.expectedFailures, new Set(purposes.map(({ id }) => id)));
   await prepareReportFiles(options);
-  const print = (line: string) => process.stdout.write(`${line}\n`);
+  let interrupted = false;
+  const print = (line: string) => interrupted || process.stdout.write(`${line}\n`);
   const coloured = process.stdout.isTTY === true;
   const steps = options.procedures === true || options.procedure !== undefined;
   const report = steps
@@ -85,11 +87,16 @@ async function run(options: RunOptions): Promise<void> {
   const recordBytes = options.mib * 1024 * 1024;
   const file = options.target;
   const role = options.for ?? (file === undefined ? undefined : await clientRoleOf(file));
-  const target =
-    role === undefined
-      ? await openTarget({ ...common, file, reference: options.reference, recordBytes })
-      : await openClientTarget({ ...common, file, role, recordBytes: CLIENT_RECORD_BYTES });
+  let target: OpenTarget | undefined;
+  const undisturbed = closeOnInterrupt(async () => {
+    interrupted = true;
+    await target?.close();
+  });
   try {
+    target =
+      role === undefined
+        ? await openTarget({ ...common, file, reference: options.reference, recordBytes })
+        : await openClientTarget({ ...common, file, role, recordBytes: CLIENT_RECORD_BYTES });
     const procedureGlobs = (options.procedure ?? procedureIds).map((id) => `TP/ALL/${id}/*`);
     const result = await campaign(target.stage, {
       purposes,
@@ -109,7 +116,8 @@ async function run(options: RunOptions): Promise<void> {
     await writeReportFiles(result, options);
     process.exitCode = result.exitCode;
   } finally {
-    await target.close();
+    await target?.close();
+    undisturbed();
   }
 }
 

@@ -1,4 +1,6 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, readFileSync, rmSync, watch, writeFileSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,6 +8,7 @@ import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { ROOT, run } from "../../tools/toolchain.ts";
 import { readPics } from "../pics.ts";
+import { blackHole } from "../stage.fixture.ts";
 import { readTargetSettings } from "../target.ts";
 import { harnessPeers } from "./harness.ts";
 import { writeHarnessFolder } from "./harness-folder.ts";
@@ -41,6 +44,12 @@ async function written(): Promise<{ targetFile: string; kssPort: number }> {
 
 const kit = (...args: string[]) =>
   run(process.execPath, [join(ROOT, "bin/x1410.js"), "conformance", "run", ...args], { cwd: ROOT });
+
+/** Whether the process is there, and not only because nobody has asked how it ended. */
+function running(pid: string): boolean {
+  const stat = `/proc/${pid}/stat`;
+  return existsSync(stat) && !/\) Z /.test(readFileSync(stat, "utf8"));
+}
 
 describe("a harness folder", () => {
   test("holds a target file and a proforma that the kit reads", async () => {
@@ -91,10 +100,33 @@ describe("a harness folder", () => {
     expect(results.length).toBeGreaterThan(10);
   });
 
-  test("a program that does not start is told of in one line, with its last words", { timeout: 60_000 }, async () => {
-    const { targetFile } = await written();
+  test("a program that does not start is told of in one line, with its last words, whoever holds its port", {
+    timeout: 60_000,
+  }, async () => {
+    const { targetFile, kssPort } = await written();
+    const hole = await blackHole(kssPort);
     const { code, output } = await kit("--target", targetFile, "--command", "echo no licence found; exit 7");
+    await hole.close();
     expect(code).toBe(3);
     expect(output).toMatch(/^x1410: the implementation does not serve: it ended with code 7; .*no licence found\n$/);
+  });
+
+  test("an interrupt gives no verdict and leaves nothing running", { timeout: 60_000 }, async () => {
+    const { targetFile } = await written();
+    const started = join(folder, "started");
+    const line = `echo $$ > '${started}.new'; mv '${started}.new' '${started}'; sleep 1000; echo still here`;
+    const args = [join(ROOT, "bin/x1410.js"), "conformance", "run", "--target", targetFile, "--command", line];
+    const child = spawn(process.execPath, args, { stdio: ["ignore", "ignore", "pipe"] });
+    let said = "";
+    child.stderr.on("data", (chunk) => {
+      said += chunk;
+    });
+    const ended = new Promise<number | null>((resolve) => child.once("close", resolve));
+    const changes = watch(folder);
+    while (!existsSync(started)) await once(changes, "change");
+    changes.close();
+    child.kill("SIGINT");
+    expect([await ended, said]).toEqual([130, "x1410: interrupted by SIGINT, without a verdict\n"]);
+    expect(running(readFileSync(started, "utf8").trim())).toBe(false);
   });
 });

@@ -1,8 +1,7 @@
 // A Connect transport over grpc-js, the default client stack: `createClient(Service, grpcTransport({ … }))`.
-import { createSecureContext } from "node:tls";
 import type { DescMessage, DescMethod, MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError, type StreamResponse, type Transport, type UnaryResponse } from "@connectrpc/connect";
-import { Channel, ChannelCredentials, Metadata } from "@grpc/grpc-js";
+import { Channel, Metadata } from "@grpc/grpc-js";
 import { bulkCodecs } from "./bulk-codec.ts";
 import {
   type ChannelOptions,
@@ -15,8 +14,7 @@ import {
 import { GrpcClientCall } from "./grpc-client-call.ts";
 import { metadataFromHeaders } from "./grpc-metadata.ts";
 import type { Codecs } from "./message-codec.ts";
-import { serverIdentityCheck } from "./server-identity.ts";
-import { secureContextOptions } from "./tls-credentials.ts";
+import { TlsChannelCredentials } from "./tls-channel-credentials.ts";
 
 export interface ClosableTransport extends Transport {
   /** Closes the connections; calls under way fail. */
@@ -32,11 +30,15 @@ export function grpcTransport(options: ChannelOptions): ClosableTransport {
     maxMessageBytes = defaultMaxMessageBytes,
     codecs = bulkCodecs,
   } = options;
-  const channelCredentials = ChannelCredentials.createFromSecureContext(
-    createSecureContext(secureContextOptions(credentials)),
-    { checkServerIdentity: serverIdentityCheck(serverIdentity) },
-  );
-  return overChannel(new Channel(address, channelCredentials, channelArguments(address, maxMessageBytes)), codecs);
+  const tls = new TlsChannelCredentials(credentials, serverIdentity);
+  const transport = overChannel(new Channel(address, tls, channelArguments(address, maxMessageBytes)), codecs);
+  return {
+    ...transport,
+    close() {
+      transport.close();
+      tls.close();
+    },
+  };
 }
 
 /** How every channel of a client is set, whatever authenticates it. */
