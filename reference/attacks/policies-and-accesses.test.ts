@@ -1,80 +1,30 @@
-// Attacks on signed requests and on policies at the running management (DSPM, DSAM; clauses 6.2.2, 7.2.3, 7.3.1, 7.3.2).
+// Attacks on policies and accesses at the running management (DSPM, DSAM; clauses 6.2.2, 7.3.1, 7.3.2).
 import { randomBytes } from "node:crypto";
-import { clone, create, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
+import { create, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { describe, expect, test, vi } from "vitest";
-import { withBitFlipped } from "../../conformance/mutation.ts";
 import { expectRefusal } from "../../conformance/refusal.ts";
-import type { DataProvider, Registered } from "../../conformance/roles/data-provider.ts";
+import type { DataProvider } from "../../conformance/roles/data-provider.ts";
 import {
-  type DataSharingInformation,
-  type DataSharingPolicy,
   type PolicySubmission,
-  PolicySubmissionSchema,
   PolicyUpdateSchema,
   PolicyWithdrawalSchema,
 } from "../../gen/x1410/v1/data_sharing_pb.ts";
 import { DataSharingPolicyService } from "../../gen/x1410/v1/data_sharing_policy_pb.ts";
 import { DataStorageService } from "../../gen/x1410/v1/data_storage_pb.ts";
-import { type SignedEnvelope, SignedEnvelopeSchema } from "../../gen/x1410/v1/envelope_pb.ts";
+import type { SignedEnvelope } from "../../gen/x1410/v1/envelope_pb.ts";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
-import { SignatureAlgorithm } from "../../gen/x1410/v1/identity_pb.ts";
 import { KeyStorageService } from "../../gen/x1410/v1/key_storage_pb.ts";
 import { LedgerService } from "../../gen/x1410/v1/ledger_service_pb.ts";
 import { reasonOf } from "../communications/refusal.ts";
 import { newContext, signMessage } from "../envelope/sign.ts";
-import { createSigner } from "../envelope/signer.ts";
 import { type Door, doors, grantFor, rigForFile, type Scene } from "./attack-rig.fixture.ts";
+import { change, draftOf, informationOf, nobodyElse, policyOf, refusedWith } from "./policy-draft.fixture.ts";
 
 const rig = rigForFile();
 const silent = () => {};
-const nobodyElse = { accessTimes: 1, readOnly: true };
-
-interface Draft {
-  readonly provider: DataProvider;
-  readonly key: Registered;
-  readonly stored: Registered;
-  readonly submission: PolicySubmission;
-}
-
-/** A provider in session, with key and package registered and a submission that is right; `edit` spoils it before it is signed. */
-async function draft(door: Door, edit: (submission: PolicySubmission) => void = silent): Promise<Draft> {
-  const provider = rig().provider(door);
-  await provider.authenticate(silent);
-  const key = await provider.registerKey(silent);
-  const stored = await provider.registerPackage(silent);
-  const submission = provider.submission(
-    provider.information(key, stored),
-    provider.permission(key, stored, nobodyElse),
-  );
-  edit(submission);
-  return { provider, key, stored, submission };
-}
-
-const informationOf = ({ information }: PolicySubmission): DataSharingInformation => {
-  if (information === undefined) throw new Error("no information");
-  return information;
-};
-const policyOf = ({ policy }: PolicySubmission): DataSharingPolicy => {
-  if (policy === undefined) throw new Error("no policy");
-  return policy;
-};
-
-/** Refused with this edit; accepted without it. */
-async function refusedWith(door: Door, edit: (submission: PolicySubmission) => void, reason: ErrorReason) {
-  const { provider, submission } = await draft(door);
-  const spoilt = clone(PolicySubmissionSchema, submission);
-  edit(spoilt);
-  await expectRefusal(() => provider.submit(provider.sign(spoilt)), reason);
-  await provider.submit(provider.sign(submission));
-}
-
-function edited(envelope: SignedEnvelope, edit: (copy: SignedEnvelope) => void): SignedEnvelope {
-  const copy = clone(SignedEnvelopeSchema, envelope);
-  edit(copy);
-  return copy;
-}
+const draft = (door: Door, edit?: (submission: PolicySubmission) => void) => draftOf(rig().provider(door), edit);
 
 /** What the provider is told of a policy within a moment, and how the stream ends. */
 async function toldOf(provider: DataProvider, policyId: string): Promise<string[]> {
@@ -96,159 +46,6 @@ async function ledgerHeight(): Promise<bigint> {
   return (await ledger.getHead({})).finalHeight;
 }
 
-describe.each(doors)("signed requests through the %s", (door) => {
-  const spoilt: [string, (envelope: SignedEnvelope) => SignedEnvelope, ErrorReason][] = [
-    ["signature stripped", (e) => edited(e, (c) => change(c, { signatures: [] })), ErrorReason.SIGNATURE_MISSING],
-    ["one bit flipped", withBitFlipped, ErrorReason.SIGNATURE_INVALID],
-    [
-      "its payload type exchanged",
-      (e) => edited(e, (c) => change(c, { payloadType: "application/vnd.x1410.v1.policy-update" })),
-      ErrorReason.PAYLOAD_TYPE_MISMATCH,
-    ],
-    [
-      "an algorithm that is not its key's",
-      (e) => edited(e, ({ signatures: [s] }) => change(s, { algorithm: SignatureAlgorithm.ED25519 })),
-      ErrorReason.ALGORITHM_NOT_ALLOWED,
-    ],
-    [
-      "no algorithm",
-      (e) => edited(e, ({ signatures: [s] }) => change(s, { algorithm: SignatureAlgorithm.UNSPECIFIED })),
-      ErrorReason.ALGORITHM_NOT_ALLOWED,
-    ],
-    [
-      "an algorithm that is on no list",
-      (e) => edited(e, ({ signatures: [s] }) => change(s, { algorithm: 99 as SignatureAlgorithm })),
-      ErrorReason.ALGORITHM_NOT_ALLOWED,
-    ],
-    [
-      "no certificate",
-      (e) => edited(e, ({ signatures: [s] }) => change(s, { certificate: undefined })),
-      ErrorReason.SIGNER_UNTRUSTED,
-    ],
-    [
-      "garbage for a certificate",
-      (e) => edited(e, ({ signatures: [s] }) => void s?.certificate?.certificates.splice(0, 1, randomBytes(300))),
-      ErrorReason.SIGNER_UNTRUSTED,
-    ],
-    [
-      "a second signature",
-      (e) => edited(e, (c) => void c.signatures.push(...c.signatures)),
-      ErrorReason.REQUEST_INVALID,
-    ],
-  ];
-
-  test.each(spoilt)("refused: %s", async (_, spoil, reason) => {
-    const { provider, submission } = await draft(door);
-    const signed = provider.sign(submission);
-    await expectRefusal(() => provider.submit(spoil(signed)), reason);
-    await provider.submit(signed);
-  });
-
-  test("refused: a valid envelope of another kind", async () => {
-    const { provider, key, stored, submission } = await draft(door);
-    const { encryptedData } = provider.encrypt(Buffer.from("x"), randomBytes(32), key);
-    await expectRefusal(
-      () => provider.submit(provider.metadata(key, stored, encryptedData)),
-      ErrorReason.PAYLOAD_TYPE_MISMATCH,
-    );
-    const dressedUp = edited(provider.metadata(key, stored, encryptedData), (copy) => {
-      copy.payloadType = provider.sign(submission).payloadType;
-    });
-    await expectRefusal(() => provider.submit(dressedUp), ErrorReason.SIGNATURE_INVALID);
-  });
-
-  test("refused: signed, and no message of its kind", async () => {
-    const { provider, submission } = await draft(door);
-    const { payloadType } = provider.sign(submission);
-    const nonsense = provider.signer.sign(payloadType, randomBytes(64));
-    await expectRefusal(() => provider.submit(nonsense), ErrorReason.PAYLOAD_MALFORMED);
-  });
-
-  test("refused: signed under a certificate that has expired, on a connection whose own is good", async () => {
-    const { provider, submission } = await draft(door);
-    const yesterday = Date.now() - 24 * 60 * 60_000;
-    const subjectAltNames = [{ type: "uri", value: provider.identity }] as const;
-    const [good, expired] = [
-      rig().forge({ subjectAltNames }),
-      rig().forge({ subjectAltNames, notBefore: new Date(yesterday - 1_000), notAfter: new Date(yesterday) }),
-    ];
-    const signedBy = (credential: typeof good) => {
-      const signer = createSigner(credential);
-      const copy = clone(PolicySubmissionSchema, submission);
-      informationOf(copy).providerPublicKey = signer.publicKey;
-      return signMessage(signer, PolicySubmissionSchema, copy);
-    };
-    await expectRefusal(() => provider.submit(signedBy(expired)), ErrorReason.SIGNER_UNTRUSTED);
-    await provider.submit(signedBy(good));
-  });
-
-  test("refused: the signer is not the one of the connection, identical bytes of another included", async () => {
-    const { provider, submission } = await draft(door);
-    const signed = provider.sign(submission);
-    const thief = rig().provider(door, rig().target.consumer);
-    await thief.authenticate(silent);
-    await expectRefusal(() => thief.submit(signed), ErrorReason.SIGNER_NOT_CALLER);
-    const { policyId } = await provider.submit(signed);
-    await expectRefusal(() => thief.submit(signed), ErrorReason.SIGNER_NOT_CALLER);
-    const client = thief.client(DataSharingPolicyService, "dssm");
-    await expectRefusal(() => client.getPolicy({ policyId }, thief.inSession), ErrorReason.POLICY_NOT_FOUND);
-    await expectRefusal(() => client.confirmStorage({ policyId }, thief.inSession), ErrorReason.POLICY_NOT_FOUND);
-  });
-
-  test("refused: another provider in the payload, another public key, another context", async () => {
-    const victim = "urn:x1410:user:consumer";
-    const { publicKey } = createSigner(rig().target.consumer);
-    await refusedWith(
-      door,
-      (s) => change(informationOf(s), { providerIdentity: victim }),
-      ErrorReason.PARTY_NOT_SIGNER,
-    );
-    await refusedWith(
-      door,
-      (s) => change(informationOf(s), { providerPublicKey: publicKey }),
-      ErrorReason.PARTY_NOT_SIGNER,
-    );
-    await refusedWith(door, ({ context: c }) => change(c, { signer: victim }), ErrorReason.PARTY_NOT_SIGNER);
-  });
-
-  test("refused: meant for another management, or signed at another time", async () => {
-    const other = "urn:x1410:entity:dssm:other";
-    const at = (ms: number) => timestampFromDate(new Date(Date.now() + ms));
-    const { AUDIENCE_MISMATCH, SIGNED_TIME_OUT_OF_WINDOW } = ErrorReason;
-    await refusedWith(door, ({ context: c }) => change(c, { audience: other }), AUDIENCE_MISMATCH);
-    await refusedWith(door, (s) => change(policyOf(s), { managementIdentity: other }), AUDIENCE_MISMATCH);
-    await refusedWith(door, ({ context: c }) => change(c, { issuedAt: at(-365_000) }), SIGNED_TIME_OUT_OF_WINDOW);
-    await refusedWith(door, ({ context: c }) => change(c, { issuedAt: at(65_000) }), SIGNED_TIME_OUT_OF_WINDOW);
-  });
-
-  test("the same nonce under other bytes is refused; identical bytes get the first answer, and one policy", async () => {
-    const { provider, submission } = await draft(door);
-    const signed = provider.sign(submission);
-    const first = await provider.submit(signed);
-    expect(await provider.submit(signed)).toEqual(first);
-    const other = clone(PolicySubmissionSchema, submission);
-    policyOf(other).policyId = randomBytes(16).toString("hex");
-    await expectRefusal(() => provider.submit(provider.sign(other)), ErrorReason.NONCE_REUSED);
-    const client = provider.client(DataSharingPolicyService, "dssm");
-    await expectRefusal(
-      () => client.getPolicy({ policyId: policyOf(other).policyId }, provider.inSession),
-      ErrorReason.POLICY_NOT_FOUND,
-    );
-  });
-
-  test("a policy id that another provider has taken gives nothing away", async () => {
-    const one = await draft(door);
-    await one.provider.submit(one.provider.sign(one.submission));
-    const other = rig().provider(door, rig().target.consumer);
-    await other.authenticate(silent);
-    const key = await other.registerKey(silent);
-    const stored = await other.registerPackage(silent);
-    const submission = other.submission(other.information(key, stored), other.permission(key, stored, nobodyElse));
-    policyOf(submission).policyId = policyOf(one.submission).policyId;
-    await expectRefusal(() => other.submit(other.sign(submission)), ErrorReason.POLICY_STATE_INVALID);
-  });
-});
-
 describe.each(doors)("policies through the %s", (door) => {
   test("another provider's key or package is as good as none", async () => {
     const victim = rig().provider(door, rig().target.consumer);
@@ -262,8 +59,8 @@ describe.each(doors)("policies through the %s", (door) => {
       for (const part of [submission.information, submission.accessPermission])
         if (part) Object.assign(part, { packageId: stored.id, packageAddress: stored.address });
     };
-    await refusedWith(door, useKey, ErrorReason.KEY_NOT_FOUND);
-    await refusedWith(door, usePackage, ErrorReason.PACKAGE_NOT_FOUND);
+    await refusedWith(await draft(door), useKey, ErrorReason.KEY_NOT_FOUND);
+    await refusedWith(await draft(door), usePackage, ErrorReason.PACKAGE_NOT_FOUND);
   });
 
   test("an address at an entity outside the registry is refused", async () => {
@@ -272,22 +69,26 @@ describe.each(doors)("policies through the %s", (door) => {
       for (const part of [submission.information, submission.accessPermission])
         if (part) Object.assign(part, { keyAddress });
     };
-    await refusedWith(door, elsewhere, ErrorReason.ENTITY_NOT_REGISTERED);
+    await refusedWith(await draft(door), elsewhere, ErrorReason.ENTITY_NOT_REGISTERED);
     for (const keyAddress of [
       "https://attacker.example/keys/1",
       "x1410://kss.local:9/keys/x",
       "x1410://kss.local/keys/../x",
     ])
-      await refusedWith(door, (s) => change(informationOf(s), { keyAddress }), ErrorReason.PAYLOAD_MALFORMED);
+      await refusedWith(
+        await draft(door),
+        (s) => change(informationOf(s), { keyAddress }),
+        ErrorReason.PAYLOAD_MALFORMED,
+      );
   });
 
   test("parts of a submission that contradict each other are refused", async () => {
     await refusedWith(
-      door,
+      await draft(door),
       ({ accessPermission: p }) => change(p, { keyId: "a".repeat(32) }),
       ErrorReason.PAYLOAD_MALFORMED,
     );
-    await refusedWith(door, (s) => change(policyOf(s), { version: 2n }), ErrorReason.PAYLOAD_MALFORMED);
+    await refusedWith(await draft(door), (s) => change(policyOf(s), { version: 2n }), ErrorReason.PAYLOAD_MALFORMED);
   });
 
   test("nothing is recorded or told while key or package is missing", async () => {
@@ -457,10 +258,4 @@ describe.each(doors)("accesses through the %s", (door) => {
 
 function signed<D extends DescMessage>(who: DataProvider, schema: D, init: object): SignedEnvelope {
   return signMessage(who.signer, schema, create(schema, init as never) as MessageShape<D>);
-}
-
-/** Makes a part of a message wrong. */
-function change<T extends object>(part: T | undefined, changes: { [K in keyof T]?: T[K] | undefined }): void {
-  if (part === undefined) throw new Error("there is nothing to change");
-  Object.assign(part, changes);
 }
