@@ -41,12 +41,21 @@ function shown(message: ReflectMessage): JsonValue {
 }
 
 function fieldShown(message: ReflectMessage, field: DescField): JsonValue {
-  if (getOption(field, fieldRequirement).secret) return "[redacted]";
+  if (isSecret(field)) return "[redacted]";
   const value = message.get(field);
   if (field.fieldKind === "list") return [...(value as ReflectList)].map((item) => scalar(field, item));
   if (field.fieldKind === "map")
     return Object.fromEntries([...(value as ReflectMap)].map(([key, item]) => [String(key), scalar(field, item)]));
   return scalar(field, value);
+}
+
+/** Reading an option parses it: once for each field. */
+const secrets = new Map<DescField, boolean>();
+
+function isSecret(field: DescField): boolean {
+  const secret = secrets.get(field) ?? getOption(field, fieldRequirement).secret;
+  secrets.set(field, secret);
+  return secret;
 }
 
 function scalar(field: DescField, value: unknown): JsonValue {

@@ -1,5 +1,5 @@
 // What the check of a purpose works with: parties, fresh names, the expectations that decide its verdict, and clean-up.
-import { createHash, randomBytes } from "node:crypto";
+import { createCipheriv, createHash, randomBytes } from "node:crypto";
 import type { DescService } from "@bufbuild/protobuf";
 import { type Client, Code, ConnectError, createClient } from "@connectrpc/connect";
 import type { ErrorReason } from "../gen/x1410/v1/error_pb.ts";
@@ -235,12 +235,9 @@ export class TestCase {
 
   /** Data that the seed decides, whatever the order of the purposes: contents, places to alter. */
   seeded(size: number): Uint8Array {
-    const parts: Buffer[] = [];
-    for (let length = 0; length < size; length += 32) {
-      const text = `${this.#stage.options.seed} ${this.purpose.id} ${this.#drawn++}`;
-      parts.push(createHash("sha256").update(text).digest());
-    }
-    return new Uint8Array(Buffer.concat(parts).subarray(0, size));
+    const text = `${this.#stage.options.seed} ${this.purpose.id} ${this.#drawn++}`;
+    const key = createHash("sha256").update(text).digest();
+    return new Uint8Array(createCipheriv("aes-256-ctr", key, new Uint8Array(16)).update(new Uint8Array(size)));
   }
 
   /** A number from 0 up to, without, `below`, as the seed decides. */

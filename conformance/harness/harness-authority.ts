@@ -34,6 +34,9 @@ export type Faults = Partial<Omit<CertificateSpec, "publicKey" | "issuer">> & {
 
 export class HarnessAuthority {
   readonly #pki: Pki;
+  /** By party and hosts, as this process has read or issued them: a campaign asks thousands of times. */
+  readonly #parties = new Map<string, Credential>();
+  #issuing: ReturnType<typeof readAuthority> | undefined;
 
   /** @throws PkiError where the directory holds something else, or cannot be written */
   constructor(directory: string) {
@@ -62,7 +65,11 @@ export class HarnessAuthority {
   /** The certificate of a party of the campaign; the same one at every start, until it is about to expire. */
   party(party: PartyName, hosts: readonly string[] = []): Credential {
     const { role, name } = parties[party];
-    return credentialOf(this.kept(role, name, role === "user" || role === "operator" ? [] : hosts));
+    const servesAt = role === "user" || role === "operator" ? [] : hosts;
+    const key = [party, ...servesAt].join(" ");
+    const credential = this.#parties.get(key) ?? credentialOf(this.kept(role, name, servesAt));
+    this.#parties.set(key, credential);
+    return credential;
   }
 
   /** A certificate that is kept in the directory, with its files. */
@@ -83,7 +90,7 @@ export class HarnessAuthority {
   forge(identity: string, faults: Faults = {}): Credential {
     const { keyAlgorithm, keyPair, issuer, ...spec } = faults;
     const { privateKey, publicKey } = keyPair ?? generateKeyPair(keyAlgorithm);
-    const own = readAuthority(join(this.#pki.directory, "intermediate"));
+    const own = this.#issuingAuthority();
     const by = issuer ?? {
       privateKey: own.privateKey,
       certificate: own.certificate.der,
@@ -114,7 +121,12 @@ export class HarnessAuthority {
 
   /** The issuing authority's own key, to certify what it would not. */
   issuingKey(): KeyObject {
-    return readAuthority(join(this.#pki.directory, "intermediate")).privateKey;
+    return this.#issuingAuthority().privateKey;
+  }
+
+  #issuingAuthority(): ReturnType<typeof readAuthority> {
+    this.#issuing ??= readAuthority(join(this.#pki.directory, "intermediate"));
+    return this.#issuing;
   }
 }
 
