@@ -37,11 +37,12 @@ async function startLedger(): Promise<void> {
   });
   const distribution = new Distribution({ chain, store, peers: [], quorum: 1, trust });
   await distribution.start();
-  const engine = new EmbeddedEngine({ chain, distribution, signers: [ledgerNode], quorum: 1, now: world.now });
+  const engine = new EmbeddedEngine({ chain, distribution, signer: ledgerNode, quorum: 1, now: world.now });
   world.engine = engine;
   stopLedger = async () => {
     await engine.close();
     await distribution.close();
+    await store.close();
     await database.close();
   };
 }

@@ -6,6 +6,7 @@ import {
   type Block,
   type BlockHeader,
   BlockHeaderSchema,
+  type ChangeProposer,
   RejectionReason,
   RejectionReasonSchema,
   type Transaction,
@@ -15,7 +16,7 @@ import { reasonName, reasonOf } from "../communications/refusal.ts";
 import { payloadTypeOf } from "../envelope/sign.ts";
 import { parsePayload, type VerifiedSigner, verifyEnvelope, verifySignature } from "../envelope/verify.ts";
 import { type ChainHead, decodeHeader, headOf, transactionIdOf } from "./block.ts";
-import { applyTransaction } from "./contract-rules.ts";
+import { applyTransaction, takeoverOf } from "./contract-rules.ts";
 import { LedgerState, type StateReader } from "./ledger-state.ts";
 import { merkleRoot, sha256 } from "./merkle.ts";
 import type { TrustAtTime } from "./trust-at-time.ts";
@@ -120,7 +121,7 @@ export function verifyHeader(block: Block, before: Predecessor): { header: Block
   if (header.height !== expected) fail("height", `says ${header.height}`);
   if (Buffer.compare(header.previousHash, before.head.hash) !== 0) fail("link", "does not follow the block before");
   if (header.timeUnixMs < before.head.timeUnixMs) fail("time", "before the block before");
-  const proposer = new LedgerState(before.state).proposer();
+  const proposer = takeoverIn(block, before) ?? new LedgerState(before.state).proposer();
   if (header.proposer !== (proposer?.proposer ?? before.firstProposer)) fail("proposer", header.proposer);
   let signer: VerifiedSigner;
   try {
@@ -134,6 +135,30 @@ export function verifyHeader(block: Block, before: Predecessor): { header: Block
     fail("proposer-key", "not the key that the chain names");
   }
   return { header, bytes: envelope.payload };
+}
+
+/**
+ * Who proposes this block because an operator says so in it, and under which key; undefined for every other block. The operator's signature is
+ * verified, nothing else of the block.
+ */
+export function takeoverIn(
+  { header, transactions }: Block,
+  { networkId, trust }: Pick<Predecessor, "networkId" | "trust">,
+): ChangeProposer | undefined {
+  const [bytes] = transactions;
+  if (bytes === undefined || transactions.length > 1) return undefined;
+  try {
+    const { timeUnixMs, previousHash } = decodeHeader(header?.payload ?? new Uint8Array());
+    const opened = openTransaction(bytes, timeUnixMs, trust);
+    if ("rejection" in opened) return undefined;
+    const { transaction, signer } = opened;
+    const says = takeoverOf(transaction);
+    const genuine = transaction.networkId === networkId && transaction.signer === signer.identity;
+    if (says === undefined || !genuine || Buffer.compare(says.afterBlockHash, previousHash) !== 0) return undefined;
+    return says;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Opens a submitted envelope, or answers why it can be no transaction. */
@@ -157,10 +182,11 @@ export function openTransaction(
 /** What the contract rules look at when this transaction stands in a block of this time. */
 export function occasionOf(
   { id, signer }: SubmittedTransaction,
-  { networkId, timeUnixMs }: Pick<BlockHeader, "networkId" | "timeUnixMs">,
+  { networkId, timeUnixMs, previousHash }: Pick<BlockHeader, "networkId" | "timeUnixMs" | "previousHash">,
 ) {
   return {
     networkId,
+    previousHash,
     transactionId: id,
     blockTimeUnixMs: timeUnixMs,
     signer: { identity: signer.identity, spki: signer.publicKey.spki },

@@ -7,7 +7,7 @@ import type { Signer } from "../envelope/signer.ts";
 import { type ChainHead, decodeHeader, formBlock, headOf } from "./block.ts";
 import { BlockFault, occasionOf, type SubmittedTransaction, verifyBlock } from "./block-verification.ts";
 import type { ChainStore } from "./chain-store.ts";
-import { applyTransaction } from "./contract-rules.ts";
+import { applyTransaction, takeoverOf } from "./contract-rules.ts";
 import { HeightWatch } from "./height-watch.ts";
 import { LedgerState, type TransactionPlace } from "./ledger-state.ts";
 import { sha256 } from "./merkle.ts";
@@ -75,6 +75,13 @@ export class Chain {
     return named.proposer === identity && Buffer.compare(named.publicKeySha256, sha256(publicKey.spki)) === 0;
   }
 
+  /** Whether an operator orders this signer to propose the next block with this as its one transaction, whoever has proposed so far. */
+  isTakeover({ transaction }: SubmittedTransaction, { identity, publicKey }: Signer): boolean {
+    const says = takeoverOf(transaction);
+    if (says === undefined || says.proposer !== identity) return false;
+    return Buffer.compare(says.publicKeySha256, sha256(publicKey.spki)) === 0;
+  }
+
   /**
    * Forms, signs and stores one block of those candidates that the rules allow, or none where they allow none; answers where each went.
    * @throws what the store throws; then `recover` says what became of them
@@ -93,7 +100,7 @@ export class Chain {
       const placements = candidates.map((candidate): Placement => {
         const known = state.placeOf(candidate.id);
         if (known !== undefined) return known;
-        const occasion = occasionOf(candidate, { networkId: this.networkId, timeUnixMs });
+        const occasion = occasionOf(candidate, { networkId: this.networkId, timeUnixMs, previousHash: previous.hash });
         const rejection = applyTransaction(candidate.transaction, occasion, state);
         if (rejection !== undefined) return { rejection };
         const place = { height, index: transactions.length };

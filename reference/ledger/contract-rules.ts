@@ -21,6 +21,8 @@ import { sha256 } from "./merkle.ts";
 export interface Occasion {
   readonly networkId: string;
   readonly transactionId: string;
+  /** Hash of the block before. */
+  readonly previousHash: Uint8Array;
   /** Time of the block: every expiry is judged by it, never by a node's clock. */
   readonly blockTimeUnixMs: bigint;
   /** Whose signature the envelope carries, verified. */
@@ -28,6 +30,7 @@ export interface Occasion {
 }
 
 const MANAGEMENT = "urn:x1410:entity:dssm:";
+const OPERATOR = "urn:x1410:entity:operator:";
 
 /** Applies one transaction to the state, or answers the rule that it breaks and leaves the state as it is. */
 export function applyTransaction(
@@ -55,6 +58,16 @@ export function applyTransaction(
     default:
       return RejectionReason.MALFORMED;
   }
+}
+
+/**
+ * What this transaction says where the node that it names may propose the very block that it stands in, against the proposer of before: an operator
+ * says so, and after which block. Everything else about it is for `applyTransaction`.
+ */
+export function takeoverOf(transaction: Transaction): ChangeProposer | undefined {
+  const { action, signer } = transaction;
+  if (action.case !== "changeProposer" || !signer.startsWith(OPERATOR)) return undefined;
+  return action.value.afterBlockHash.length > 0 ? action.value : undefined;
 }
 
 /** F3.6: the contract comes into being under the signer's management. */
@@ -147,10 +160,10 @@ function recordUsage(
   return undefined;
 }
 
-/** From the next block on another node, or the same node under another key, proposes. Only the current proposer's current key says so. */
+/** From the next block on another node, or the same node under another key, proposes. The proposer's present key says so, or an operator. */
 function changeProposer(
-  { proposer, publicKeySha256 }: ChangeProposer,
-  { signer }: Occasion,
+  { proposer, publicKeySha256, afterBlockHash }: ChangeProposer,
+  { signer, previousHash }: Occasion,
   state: LedgerState,
 ): RejectionReason | undefined {
   const current = state.proposer();
@@ -158,7 +171,10 @@ function changeProposer(
     current !== undefined &&
     current.proposer === signer.identity &&
     Buffer.compare(current.publicKeySha256, sha256(signer.spki)) === 0;
-  if (!byCurrent) return RejectionReason.SIGNER_NOT_ALLOWED;
+  if (!byCurrent && !signer.identity.startsWith(OPERATOR)) return RejectionReason.SIGNER_NOT_ALLOWED;
+  if (afterBlockHash.length > 0 && Buffer.compare(afterBlockHash, previousHash) !== 0) {
+    return RejectionReason.VERSION_STALE;
+  }
   state.setProposer(proposer, publicKeySha256);
   return undefined;
 }

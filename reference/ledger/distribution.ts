@@ -33,6 +33,8 @@ export interface DistributionOptions {
 
 const TIMEOUT_MS = 10_000;
 const RETRY_MS = 50;
+/** Blocks between what a node is known to hold and the newest, from which on it is asked before it is handed all of them. */
+const FAR_BEHIND = 16n;
 /** The proposer and a follower together. */
 const TWO_NODES = 2;
 
@@ -87,12 +89,18 @@ export class Distribution {
     const { signal } = this.#ended;
     let next = (this.#held.get(peer.identity) ?? 0n) + 1n;
     let wait = retryMs;
+    let newestFirst = true;
     while (!signal.aborted) {
       try {
         await this.#proposed.beyond(next - 1n, signal);
-        next = await this.#hand(peer, next);
+        // Others may have handed it on meanwhile: a node that has the newest has them all, and one that has not says where it is.
+        const { height: newest } = this.#proposed;
+        const height = newestFirst && newest - next >= FAR_BEHIND ? newest : next;
+        newestFirst = false;
+        next = await this.#hand(peer, height);
         wait = retryMs;
       } catch {
+        newestFirst = true;
         // Away, or it refuses: final needs a quorum, not this node. Its own status says why it refuses.
         await pause(wait, undefined, { signal }).catch(() => undefined);
         wait = Math.min(wait * 2, retryMs * 32);

@@ -5,7 +5,7 @@ import { create } from "@bufbuild/protobuf";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import {
   Finality,
-  type RejectionReason,
+  RejectionReason,
   type SmartContract,
   TransactionOutcome,
   type TransactionReceipt,
@@ -25,8 +25,7 @@ import type { TransactionPlace } from "./ledger-state.ts";
 export interface EmbeddedEngineOptions {
   readonly chain: Chain;
   readonly distribution: Distribution;
-  /** This node's signers: of now, and the one before it where its key was changed. */
-  readonly signers: readonly Signer[];
+  readonly signer: Signer;
   readonly quorum: number;
   readonly now: () => Date;
   /** How long a submission waits for the quorum before its outcome counts as unknown. Default 10 s. */
@@ -79,13 +78,15 @@ export class EmbeddedEngine implements LedgerEngine {
     envelopes: readonly Uint8Array[],
     { wait = Finality.FINAL, signal }: { readonly wait?: Finality; readonly signal?: AbortSignal } = {},
   ): Promise<TransactionReceipt[]> {
+    const { chain, now } = this.#options;
+    const time = BigInt(now().getTime());
+    const takeover = this.#takeoverIn(envelopes, time);
+    if (takeover !== undefined) return [await this.#takeOver(takeover, wait, signal)];
     this.#assertProposing();
     if (envelopes.length > MAX_BATCH || envelopes.some(({ length }) => length > MAX_TRANSACTION_BYTES)) {
       throw refusal(ErrorReason.REQUEST_INVALID, "transactions");
     }
     if (signal?.aborted) throw refusal(ErrorReason.LEDGER_UNAVAILABLE, "aborted");
-    const { chain, now } = this.#options;
-    const time = BigInt(now().getTime());
     const opened = envelopes.map((bytes) => openTransaction(bytes, time, chain.trust));
     const entries = opened.map((one) => ("rejection" in one ? undefined : this.#enqueue(one)));
     this.#work ??= this.#writeBlocks();
@@ -147,16 +148,41 @@ export class EmbeddedEngine implements LedgerEngine {
   }
 
   #assertProposing(): void {
-    const { chain, signers, stopped } = this.#options;
-    const why = this.#closed.signal.aborted ? "closed" : stopped?.();
-    if (why !== undefined) throw refusal(ErrorReason.LEDGER_UNAVAILABLE, why);
-    if (this.#signer() !== undefined) return;
-    const named = signers.some(({ identity }) => identity === chain.proposer);
+    const { chain, signer } = this.#options;
+    this.#assertAccepting();
+    if (chain.mayPropose(signer)) return;
+    const named = signer.identity === chain.proposer;
     throw named ? refusal(ErrorReason.LEDGER_UNAVAILABLE, "proposer key") : refusal(ErrorReason.NOT_PROPOSER);
   }
 
-  #signer(): Signer | undefined {
-    return this.#options.signers.find((signer) => this.#options.chain.mayPropose(signer));
+  #assertAccepting(): void {
+    const why = this.#closed.signal.aborted ? "closed" : this.#options.stopped?.();
+    if (why !== undefined) throw refusal(ErrorReason.LEDGER_UNAVAILABLE, why);
+  }
+
+  /** An operator's order that this node proposes from now on, where that is what was submitted and another proposes so far. */
+  #takeoverIn(envelopes: readonly Uint8Array[], timeUnixMs: bigint): SubmittedTransaction | undefined {
+    const { chain, signer } = this.#options;
+    const [bytes] = envelopes;
+    if (bytes === undefined || envelopes.length > 1 || chain.mayPropose(signer)) return undefined;
+    const opened = openTransaction(bytes, timeUnixMs, chain.trust);
+    return "rejection" in opened || !chain.isTakeover(opened, signer) ? undefined : opened;
+  }
+
+  /** Forms the block that holds the order. From then on this node proposes; where the rules reject the order, nothing has changed. */
+  async #takeOver(order: SubmittedTransaction, wait: Finality, signal?: AbortSignal): Promise<TransactionReceipt> {
+    this.#assertAccepting();
+    const { chain, distribution, signer, now } = this.#options;
+    let placements: Placement[];
+    try {
+      await chain.recover();
+      placements = await chain.propose([order], signer, now());
+    } catch (cause) {
+      throw reasonOf(cause) === ErrorReason.LEDGER_UNAVAILABLE ? cause : refusal(ErrorReason.OUTCOME_UNKNOWN, "store");
+    }
+    distribution.distribute(chain.head.height);
+    if (wait === Finality.FINAL) await this.#becomeFinal(placements, signal);
+    return this.#receipt(order.id, placements[0] ?? { rejection: RejectionReason.UNSPECIFIED });
   }
 
   #enqueue(candidate: SubmittedTransaction): Entry {
@@ -249,7 +275,7 @@ export class EmbeddedEngine implements LedgerEngine {
   }
 
   async #writeBlock(entries: readonly Entry[]): Promise<void> {
-    const { chain, distribution, now } = this.#options;
+    const { chain, distribution, signer, now } = this.#options;
     const refuse = (reason: ErrorReason, subject: string): void => {
       for (const { placed } of entries) placed.reject(refusal(reason, subject));
     };
@@ -259,8 +285,6 @@ export class EmbeddedEngine implements LedgerEngine {
     } catch {
       return refuse(ErrorReason.LEDGER_UNAVAILABLE, "store");
     }
-    const signer = this.#signer();
-    if (signer === undefined) return refuse(ErrorReason.NOT_PROPOSER, "");
     try {
       const candidates = entries.map(({ candidate }) => candidate);
       const placements = await chain.propose(candidates, signer, now());

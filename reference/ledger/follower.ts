@@ -10,10 +10,11 @@ import { SKEW_MS } from "../envelope/signed-request.ts";
 import type { Signer } from "../envelope/signer.ts";
 import { verifySignature } from "../envelope/verify.ts";
 import { blockHash, decodeHeader } from "./block.ts";
-import { BlockFault, type Fault } from "./block-verification.ts";
+import { BlockFault, type Fault, takeoverIn } from "./block-verification.ts";
 import type { Chain } from "./chain.ts";
 import { LedgerStoreFault } from "./chain-store.ts";
 import type { Distribution, LedgerPeer } from "./distribution.ts";
+import { sha256 } from "./merkle.ts";
 
 export interface FollowerOptions {
   readonly chain: Chain;
@@ -127,7 +128,8 @@ export class Follower {
       return result;
     } catch (cause) {
       if (cause instanceof BlockFault) {
-        const proven = !alterableByOthers.has(cause.fault) && this.#bearsProposersSignature(block);
+        const proven =
+          !alterableByOthers.has(cause.fault) && (this.#bearsProposersSignature(block) || this.#isTakeover(block));
         if (sender === chain.proposer || proven) this.#halt(cause.height, cause.message);
         throw refusal(ErrorReason.BLOCK_INVALID, `block ${cause.height}: ${cause.fault}`);
       }
@@ -162,6 +164,22 @@ export class Follower {
       const { timeUnixMs } = decodeHeader(header.payload);
       const signer = verifySignature(header, payloadTypeOf(BlockHeaderSchema), chain.trust.at(timeUnixMs));
       return signer.identity === chain.proposer;
+    } catch {
+      return false;
+    }
+  }
+
+  /** A node that took over on an operator's word from a block that this one holds another of: one of the two cannot go on. */
+  #isTakeover(block: Block): boolean {
+    const { chain } = this.#options;
+    const next = takeoverIn(block, chain);
+    if (next === undefined || block.header === undefined) return false;
+    try {
+      const { timeUnixMs } = decodeHeader(block.header.payload);
+      const signer = verifySignature(block.header, payloadTypeOf(BlockHeaderSchema), chain.trust.at(timeUnixMs));
+      return (
+        signer.identity === next.proposer && Buffer.compare(sha256(signer.publicKey.spki), next.publicKeySha256) === 0
+      );
     } catch {
       return false;
     }

@@ -95,7 +95,12 @@ export function createSystemManagementService(
   const { chain, follower, proposing, parameters } = options;
   return implement(SystemManagementService, {
     async getNetworkParameters() {
-      return { parameters: await parameters() };
+      const given = await parameters();
+      const ledgerNodes = given.ledgerNodes.map((node) => ({
+        ...node,
+        proposer: node.entity?.identity === chain.proposer,
+      }));
+      return { parameters: { ...given, ledgerNodes } };
     },
 
     getNodeStatus() {

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { Level } from "level";
+import { fingerprintOf } from "../../certs/identity.ts";
 import { NetworkParametersSchema } from "../../gen/x1410/v1/ledger_pb.ts";
 import { bindDirect, directPeer } from "../communications/direct-binding.ts";
 import { type PkiFixture, pkiFixture } from "../communications/pki.fixture.ts";
@@ -38,30 +39,39 @@ export interface FixtureNode {
   stop(): Promise<void>;
 }
 
+type LedgerRole = "dssm" | "ledger" | "operator" | "user";
+
 /** A PKI for the ledgers of one test file: making one takes longer than most tests. */
 export interface LedgerIdentities {
   /** Of the authorities, for those that read their files. */
   readonly pkiDirectory: string;
   readonly trust: LedgerTrust;
   /** The signer of this role and name, always the same. */
-  signer(role: "dssm" | "ledger" | "user", name: string): Signer;
+  signer(role: LedgerRole, name: string): Signer;
   /** Another signer of the same identity, with a key and certificate of its own. */
-  renewed(role: "dssm" | "ledger" | "user", name: string): Signer;
+  renewed(role: LedgerRole, name: string): Signer;
+  /** From now on nobody believes what this signer signs. */
+  revoke(signer: Signer): void;
   remove(): void;
 }
 
 export function ledgerIdentities(): LedgerIdentities {
   const fixture: PkiFixture = pkiFixture();
   const signers = new Map<string, Signer>();
+  const trust = fixture.pki.verifier();
   return {
     pkiDirectory: fixture.pki.directory,
-    trust: fixture.pki.verifier(),
+    trust,
     signer(role, name) {
       const known = signers.get(`${role} ${name}`) ?? signerOf(fixture.issue(role, name));
       signers.set(`${role} ${name}`, known);
       return known;
     },
     renewed: (role, name) => signerOf(fixture.issue(role, name)),
+    revoke({ certificate: { certificates } }) {
+      fixture.pki.intermediate.revoke(fingerprintOf(certificates[0] ?? new Uint8Array()));
+      trust.update({ crls: fixture.pki.crlPem });
+    },
     remove: fixture.remove,
   };
 }

@@ -61,6 +61,7 @@ export class RemoteEngine implements LedgerEngine {
     if (this.#closed.signal.aborted || signal?.aborted) throw refusal(ErrorReason.LEDGER_UNAVAILABLE, "aborted");
     const request = { transactions: [...envelopes], wait };
     const first = this.#proposer;
+    let unavailable: unknown;
     for (let node = first; node < first + this.#options.nodes.length; node++) {
       try {
         const { receipts } = await this.#node(node).ledger.submitTransactions(request, this.#callOptions(signal));
@@ -69,12 +70,17 @@ export class RemoteEngine implements LedgerEngine {
         return receipts;
       } catch (cause) {
         if (reasonOf(cause) === ErrorReason.NOT_PROPOSER) continue;
+        if (reasonOf(cause) === ErrorReason.LEDGER_UNAVAILABLE) {
+          // It has recorded nothing. Another may propose, where this one has been superseded and does not know it.
+          unavailable = cause;
+          continue;
+        }
         // Whoever submits next asks another node first: this one may be gone for good, and another propose in its place.
         if (reasonOf(cause) === ErrorReason.UNSPECIFIED) this.#proposer = node + 1;
         return this.#afterFailure(cause, envelopes, wait);
       }
     }
-    throw refusal(ErrorReason.LEDGER_UNAVAILABLE, "no node proposes");
+    throw unavailable ?? refusal(ErrorReason.LEDGER_UNAVAILABLE, "no node proposes");
   }
 
   async get(transactionId: string): Promise<Committed | undefined> {

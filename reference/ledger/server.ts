@@ -1,12 +1,9 @@
 // A node of the ledger: chain, distribution, engine and services put together (grey in Figure 1, clause 6.1).
 import type { Level } from "level";
-import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import {
   BlockHeaderSchema,
   BlockReceiptSchema,
-  Finality,
   type NetworkParameters,
-  type TransactionReceipt,
   TransactionSchema,
 } from "../../gen/x1410/v1/ledger_pb.ts";
 import type {
@@ -15,7 +12,6 @@ import type {
   SystemManagementService,
 } from "../../gen/x1410/v1/ledger_service_pb.ts";
 import { compileRules } from "../communications/field-rules.ts";
-import { refusal } from "../communications/refusal.ts";
 import type { Registration } from "../communications/service.ts";
 import type { Signer } from "../envelope/signer.ts";
 import { Chain } from "./chain.ts";
@@ -25,16 +21,12 @@ import { EmbeddedEngine } from "./embedded-engine.ts";
 import type { LedgerEngine } from "./engine.ts";
 import { Follower, type Stop } from "./follower.ts";
 import { createLedgerService, createSmartContractService, createSystemManagementService } from "./ledger-services.ts";
-import { sha256 } from "./merkle.ts";
-import { signTransaction } from "./transaction.ts";
 import { type LedgerTrust, TrustAtTime } from "./trust-at-time.ts";
 
 export interface LedgerNodeOptions {
   /** A database for this node's ledger alone: after a failed write it is closed and opened anew. The owner closes it after the node. */
   readonly db: Level;
   readonly signer: Signer;
-  /** The signer before a renewal with a new key: signs the transaction that names the new key, since only the old one may. */
-  readonly previousSigner?: Signer;
   readonly trust: LedgerTrust;
   readonly networkId: string;
   /** Identity of the node that proposes the first block; from then on the chain itself says who proposes. */
@@ -47,12 +39,6 @@ export interface LedgerNodeOptions {
   readonly parameters: () => NetworkParameters | Promise<NetworkParameters>;
   /** How long a submission waits for the quorum. Default 10 s. */
   readonly finalityTimeoutMs?: number;
-}
-
-/** The identity that is to propose, and the SubjectPublicKeyInfo (DER) of the key that it signs blocks with. */
-export interface NextProposer {
-  readonly identity: string;
-  readonly spki: Uint8Array;
 }
 
 export interface LedgerNode {
@@ -68,8 +54,6 @@ export interface LedgerNode {
   readonly halted: Promise<Stop>;
   /** Catches up with the other nodes, then takes and hands on blocks. Until then submissions are refused. */
   start(): Promise<void>;
-  /** Makes another node, or another key of this one, propose from the next block on. @throws ConnectError NOT_PROPOSER */
-  changeProposer(next: NextProposer): Promise<TransactionReceipt>;
   close(): Promise<void>;
 }
 
@@ -78,7 +62,7 @@ export interface LedgerNode {
  * @throws LedgerStoreFault where the store is corrupt or another network's; RangeError where the quorum cannot be reached
  */
 export async function createLedgerNode(options: LedgerNodeOptions): Promise<LedgerNode> {
-  const { db, signer, previousSigner, trust, networkId, peers, quorum, now, parameters } = options;
+  const { db, signer, trust, networkId, peers, quorum, now, parameters } = options;
   if (!Number.isInteger(quorum) || quorum < 1 || quorum > peers.length + 1) {
     throw new RangeError(`a quorum of ${quorum} among ${peers.length + 1} nodes`);
   }
@@ -87,29 +71,18 @@ export async function createLedgerNode(options: LedgerNodeOptions): Promise<Ledg
   const chain = new Chain({ store, networkId, firstProposer: options.proposer, trust: new TrustAtTime(trust) });
   const distribution = new Distribution({ chain, store, peers, quorum, trust });
   const follower = new Follower({ chain, distribution, peers, signer, now });
-  const signers = previousSigner === undefined ? [signer] : [signer, previousSigner];
   let started = false;
   const engine = new EmbeddedEngine({
     chain,
     distribution,
-    signers,
+    signer,
     quorum,
     now,
     ...(options.finalityTimeoutMs === undefined ? {} : { finalityTimeoutMs: options.finalityTimeoutMs }),
     stopped: () => (started ? follower.stopped?.why : "starting"),
   });
-  const proposing = (): boolean => signers.some((one) => chain.mayPropose(one));
+  const proposing = (): boolean => chain.mayPropose(signer);
   const services = { chain, distribution, follower, engine, proposing, parameters };
-
-  const handOver = async ({ identity, spki }: NextProposer, wait: Finality): Promise<TransactionReceipt> => {
-    const current = signers.find((one) => chain.mayPropose(one));
-    if (current === undefined) throw refusal(ErrorReason.NOT_PROPOSER);
-    const value = { proposer: identity, publicKeySha256: sha256(spki) };
-    const { envelope } = signTransaction(current, networkId, { case: "changeProposer", value }, now());
-    const [receipt] = await engine.submit([envelope], { wait });
-    if (receipt === undefined) throw refusal(ErrorReason.INTERNAL_FAULT, "change of proposer");
-    return receipt;
-  };
 
   return {
     engine,
@@ -122,17 +95,12 @@ export async function createLedgerNode(options: LedgerNodeOptions): Promise<Ledg
       return follower.stopped;
     },
     halted: follower.halted,
-    changeProposer: (next) => handOver(next, Finality.FINAL),
     async start() {
       // A proposer whose store was restored from an older copy must not propose those heights a second time.
       await follower.catchUp();
       await distribution.start();
       started = true;
       if (proposing()) distribution.distribute(chain.head.height);
-      if (previousSigner !== undefined && chain.head.height > 0n && chain.mayPropose(previousSigner)) {
-        // Included is enough to go on under the new key; other nodes may not be up yet.
-        await handOver({ identity: signer.identity, spki: signer.publicKey.spki }, Finality.INCLUDED);
-      }
     },
     async close() {
       started = false;
