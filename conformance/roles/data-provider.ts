@@ -227,7 +227,8 @@ export class DataProvider extends User {
   /** The whole of Figure 3, or without terms of Annex A.1, as the state from which another procedure starts. */
   async share(plaintext: Uint8Array, terms: Terms | undefined, leftovers: Leftovers): Promise<Shared> {
     const silent = () => {};
-    await this.logIn();
+    // A management may end a user's oldest session for a further one, and the oldest is that which purposes share.
+    if (this.session === "") await this.logIn();
     const key = await this.registerKey(silent);
     const stored = await this.registerPackage(silent);
     const secret = randomBytes(32);
