@@ -56,7 +56,9 @@ export class BlockArchive {
     const { position, length } = last === undefined ? { position: 0, length: 0 } : placeIn(last);
     this.#end = position + length;
     const { size } = await this.#file.stat();
-    if (size < this.#end) throw new SyntaxError(`the file ${FILE_NAME} has ${size} bytes instead of ${this.#end}`);
+    if (size >= this.#end) return;
+    await this.close();
+    throw new SyntaxError(`the file ${FILE_NAME} has ${size} bytes instead of ${this.#end}`);
   }
 
   async close(): Promise<void> {

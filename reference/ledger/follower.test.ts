@@ -90,6 +90,16 @@ describe("a follower", () => {
         return create(BlockSchema, { ...block, header: signer.sign(payloadTypeOf(BlockHeaderSchema), payload) });
       },
     ],
+    [
+      "an altered byte in a certificate that came along",
+      "header-signature",
+      (head, { signer }) => {
+        const block = clone(BlockSchema, blockAfter(head, signer));
+        const [, intermediate] = block.header?.signatures[0]?.certificate?.certificates ?? [];
+        if (intermediate !== undefined) intermediate[intermediate.length - 1] = (intermediate.at(-1) ?? 0) ^ 1;
+        return block;
+      },
+    ],
     ["a fork", "fork", (head, { signer }) => blockAfter({ ...head, height: 0n, hash: NO_BLOCK_HASH }, signer)],
   ];
 

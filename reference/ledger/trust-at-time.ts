@@ -1,16 +1,25 @@
 // Old signatures are judged at their block's time. A chain has many blocks and few signers: what was verified for two instants holds for
 // every one in between, because validity is one interval and a revocation, once it has happened, stays.
+import { X509Certificate } from "node:crypto";
 import { fingerprintOf } from "../../certs/identity.ts";
 import type { Trust, TrustedCertificate } from "../envelope/verify.ts";
 
 /** A trust store that also judges the past; certs' ChainVerifier is one. */
 export interface LedgerTrust extends Trust {
-  /** @throws an error where the certificate was not to be believed at that time */
-  verifyAt(leafDer: Uint8Array, at: Date): TrustedCertificate;
+  /**
+   * Answers also the path from the certificate to its anchor, where it knows it.
+   * @throws an error where the certificate was not to be believed at that time
+   */
+  verifyAt(leafDer: Uint8Array, at: Date): TrustedCertificate & { readonly chain?: readonly Authority[] };
+}
+
+/** A certificate on a path. */
+interface Authority {
+  readonly der: Uint8Array;
 }
 
 interface Verdict {
-  readonly certificate: TrustedCertificate;
+  readonly certificate: ReturnType<LedgerTrust["verifyAt"]>;
   readonly from: number;
   until: number;
   readonly learntAt: number;
@@ -23,6 +32,8 @@ const CACHE_SIZE = 4096;
 export class TrustAtTime {
   readonly #trust: LedgerTrust;
   readonly #verdicts = new Map<string, Verdict>();
+  /** Fingerprints of authorities that were found to be genuine. */
+  readonly #issued = new Set<string>();
 
   constructor(trust: LedgerTrust) {
     this.#trust = trust;
@@ -30,10 +41,31 @@ export class TrustAtTime {
 
   /** The store as it judges signatures made at this time. */
   at(timeUnixMs: bigint): Trust {
-    return { verify: (leafDer) => this.#verify(leafDer, Number(timeUnixMs)) };
+    return {
+      verify: (leafDer, intermediates) => {
+        const certificate = this.#verify(leafDer, Number(timeUnixMs));
+        this.#assertIssued(intermediates, certificate.chain);
+        return certificate;
+      },
+    };
   }
 
-  #verify(leafDer: Uint8Array, at: number): TrustedCertificate {
+  /**
+   * The path is found without the certificates that come with a signature, and no signature covers those of a block's header. Yet an auditor is
+   * promised that no byte of a chain was altered: each must have been issued by an authority on the path, as it is.
+   */
+  #assertIssued(certificates: readonly Uint8Array[], chain: readonly Authority[] | undefined): void {
+    if (chain === undefined) return;
+    for (const der of certificates) {
+      const fingerprint = fingerprintOf(der);
+      if (this.#issued.has(fingerprint)) continue;
+      if (!chain.some((authority) => Buffer.compare(authority.der, der) === 0)) assertIssuedOn(chain, der);
+      if (this.#issued.size >= CACHE_SIZE) this.#issued.clear();
+      this.#issued.add(fingerprint);
+    }
+  }
+
+  #verify(leafDer: Uint8Array, at: number): Verdict["certificate"] {
     const fingerprint = fingerprintOf(leafDer);
     const known = this.#verdicts.get(fingerprint);
     const now = performance.now();
@@ -57,4 +89,11 @@ export class TrustAtTime {
     known.until = beyond;
     return true;
   }
+}
+
+/** @throws where the certificate is not, byte for byte, one that an authority on the path has issued */
+function assertIssuedOn(chain: readonly Authority[], der: Uint8Array): void {
+  const certificate = new X509Certificate(der);
+  const issued = chain.some((authority) => certificate.verify(new X509Certificate(authority.der).publicKey));
+  if (!issued || Buffer.compare(certificate.raw, der) !== 0) throw new TypeError("a certificate on the way is altered");
 }
