@@ -1,14 +1,16 @@
 // `npm run campaign`: the long checks, whole. Its dated result is written to docs/campaign/ after each check and committed.
-// npm run campaign -- WORD… runs only those whose name contains one of the words; the result says which were not run.
-import { mkdirSync, writeFileSync } from "node:fs";
+// npm run campaign -- WORD… runs only those whose name contains one of the words: what else was run on that day stays in the result, each
+// check with the revision that it was run on, and what was not run is said.
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { cpus, totalmem } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { type Check, conclude, failure, PASSED, report, type Tally } from "./tally.ts";
 import { projectEnvironment, ROOT, run } from "./toolchain.ts";
 import { unitTests } from "./unit-tests.ts";
 
 const TIMEOUT_MS = 4 * 3_600_000;
-const figures: string[] = [];
+/** What a check printed, by its name. */
+const figures = new Map<string, string>();
 
 /** Tests of which `npm test` runs a fixed share, whole. */
 function whole(name: string, ...files: string[]): Check {
@@ -26,7 +28,7 @@ function measurement(name: string, ...args: string[]): Check {
     name,
     async run() {
       const { code, output, stdout } = await run("node", args, { timeoutMs: TIMEOUT_MS });
-      figures.push(`### ${name}\n\n\`node ${args.join(" ")}\`\n\n\`\`\`\n${stdout.trimEnd()}\n\`\`\``);
+      figures.set(name, `\`node ${args.join(" ")}\`\n\n\`\`\`\n${stdout.trimEnd()}\n\`\`\``);
       return code === 0 ? PASSED : failure(output);
     },
   };
@@ -47,30 +49,48 @@ const checks: readonly Check[] = [
 
 const words = process.argv.slice(2);
 const chosen = checks.filter(({ name }) => words.length === 0 || words.some((word) => name.includes(word)));
-const revision = (await run("git", ["rev-parse", "--short", "HEAD"])).stdout.trim();
-const rows = new Map(checks.map(({ name }) => [name, "| NOT RUN | | | |"]));
+const date = new Date().toISOString().slice(0, 10);
+const file = join(ROOT, "docs/campaign", `${date}.md`);
+const changed =
+  (await run("git", ["status", "--porcelain", "--", ":!docs"])).stdout.trim() === "" ? "" : " and changes";
+const revision = (await run("git", ["rev-parse", "--short", "HEAD"])).stdout.trim() + changed;
+const rows = new Map(checks.map(({ name }) => [name, "NOT RUN | | | | |"]));
+if (existsSync(file)) readEarlier(readFileSync(file, "utf8"));
+
 const tallies: Tally[] = [];
 for (const check of chosen) {
   const begun = performance.now();
   const { passed, failed, skipped } = await report(check);
   tallies.push({ passed, failed, skipped });
-  rows.set(check.name, `| ${passed} | ${failed} | ${skipped} | ${((performance.now() - begun) / 1000).toFixed(0)} |`);
+  const seconds = ((performance.now() - begun) / 1000).toFixed(0);
+  rows.set(check.name, `${passed} | ${failed} | ${skipped} | ${seconds} | ${revision} |`);
   write();
 }
 conclude(tallies);
 
+function readEarlier(text: string): void {
+  const [table = "", printed = ""] = text.split("\n## Figures\n");
+  for (const [, name = "", row = ""] of table.matchAll(/^\| ([^|]+) \| (\d.*)$/gm))
+    if (rows.has(name)) rows.set(name, row);
+  for (const part of printed.split(/^### /m).slice(1)) {
+    const [name = "", ...section] = part.split("\n");
+    if (rows.has(name)) figures.set(name, section.join("\n").trim());
+  }
+}
+
 function write(): void {
-  const date = new Date().toISOString().slice(0, 10);
-  const folder = join(ROOT, "docs/campaign");
-  mkdirSync(folder, { recursive: true });
+  mkdirSync(dirname(file), { recursive: true });
   const machine = `${cpus().length} × ${cpus()[0]?.model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.version}`;
-  const table = [...rows].map(([name, row]) => `| ${name} ${row}`);
   const parts = [
     `# Campaign of ${date}`,
-    `Revision ${revision}, on ${machine}. Written by \`npm run campaign\`.`,
-    ["| check | passed | failed | skipped | seconds |", "|---|---|---|---|---|", ...table].join("\n"),
+    `On ${machine}. Written by \`npm run campaign\`.`,
+    [
+      "| check | passed | failed | skipped | seconds | revision |",
+      "|---|---|---|---|---|---|",
+      ...[...rows].map(([name, row]) => `| ${name} | ${row}`),
+    ].join("\n"),
     "## Figures",
-    ...figures,
+    ...[...figures].map(([name, section]) => `### ${name}\n\n${section}`),
   ];
-  writeFileSync(join(folder, `${date}.md`), `${parts.join("\n\n")}\n`);
+  writeFileSync(file, `${parts.join("\n\n")}\n`);
 }
