@@ -56,7 +56,7 @@ function addFinding(consumer: Command): void {
         };
         for await (const published of own.search(filter)) {
           count++;
-          printFound(published, own.signed(published), options);
+          printFound(published, await own.signed(published), options);
         }
         if (count === 0 && !options.json) print("Nothing published matches.");
       }),
@@ -77,7 +77,7 @@ function addFinding(consumer: Command): void {
         asConsumer(options, async (own) => {
           const { category = "" } = options;
           for await (const published of own.subscribe({ category, signal }))
-            printFound(published, own.signed(published), options);
+            printFound(published, await own.signed(published), options);
         }),
       ),
     );

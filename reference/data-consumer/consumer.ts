@@ -20,6 +20,7 @@ import { newContext, signMessage } from "../envelope/sign.ts";
 import type { ConnectedUser } from "../user/connected-user.ts";
 import { follow } from "../user/followed-stream.ts";
 import { inAnnexA, noProgress, type Progress } from "../user/progress.ts";
+import { asRecorded } from "../user/recorded-trust.ts";
 import { defaultPatience, mayPass, type Patience, repeat } from "../user/repetition.ts";
 import type { SignedPolicy } from "../user/signed-policy.ts";
 import type { StateDirectory } from "../user/state-directory.ts";
@@ -80,14 +81,14 @@ export class DataConsumer {
       const page = await this.#call((options) =>
         client.searchInformation({ filter, pageSize: 100, pageToken }, options),
       );
-      yield* page.information.filter((published) => this.#isSigned(published));
+      for (const published of page.information) if (await this.#isSigned(published)) yield published;
       pageToken = page.nextPageToken;
     } while (pageToken !== "");
   }
 
   /** What the provider of found data has signed about it. @throws ConnectError of a signature; GrantError */
-  signed(published: PublishedInformation): SignedPolicy {
-    return checkPublished(published, this.#user);
+  signed(published: PublishedInformation): Promise<SignedPolicy> {
+    return asRecorded(published.contractAddress, this.#user, (trust) => checkPublished(published, { trust }));
   }
 
   /** F4.1, A2.1 by an address that others forwarded. @throws ConnectError INFORMATION_NOT_FOUND; GrantError */
@@ -96,7 +97,7 @@ export class DataConsumer {
     const { information } = await this.#call((options) => client.getInformation({ contractAddress }, options));
     if (information?.contractAddress !== contractAddress)
       throw refusal(ErrorReason.INFORMATION_NOT_FOUND, contractAddress);
-    return { published: information, signed: checkPublished(information, this.#user) };
+    return { published: information, signed: await this.signed(information) };
   }
 
   /** C1, F3.12, F4.1, A2.1 by subscription: what is new since the last time, then what comes, until `signal` aborts. */
@@ -114,7 +115,7 @@ export class DataConsumer {
       open: (afterPosition, call) => client.subscribe({ afterPosition, category }, call),
       content: ({ information }) => information,
     });
-    for await (const published of stream) if (this.#isSigned(published)) yield published;
+    for await (const published of stream) if (await this.#isSigned(published)) yield published;
   }
 
   /**
@@ -242,7 +243,8 @@ export class DataConsumer {
   ): Promise<Grant> {
     const client = this.#user.management(DataSharingAccessService);
     const answer = await this.#call((options) => client.requestAccess({ request }, options));
-    return checkGrant(answer, { request, contractAddress, packageId }, this.#user);
+    const asked = { request, contractAddress, packageId };
+    return asRecorded(contractAddress, this.#user, (trust) => checkGrant(answer, asked, this.#user, trust));
   }
 
   /** C6, X3; F4.12 to F4.14, A2.9 to A2.12. One request id until it is answered: a token releases its key once. */
@@ -256,7 +258,7 @@ export class DataConsumer {
 
   /** C7, X4, X5; F4.15 to F4.17, A2.13 to A2.15. */
   async #fetchPackage(grant: Grant, path: string, seen: Progress): Promise<ValidPackage> {
-    const { information, permission, packageSha256 } = grant;
+    const { information, permission, packageSha256, record } = grant;
     const { packageId, packageAddress, encryptedData } = information;
     await downloadPackage({
       client: this.#user.client(DataDistributionService, parseStorageAddress(packageAddress).entity),
@@ -268,12 +270,12 @@ export class DataConsumer {
     });
     return permission === undefined
       ? validateCiphertext(path, information, encryptedData)
-      : validatePackage(path, information, this.#user.trust);
+      : asRecorded(record.contractAddress, this.#user, (trust) => validatePackage(path, information, trust));
   }
 
-  #isSigned(published: PublishedInformation): boolean {
+  async #isSigned(published: PublishedInformation): Promise<boolean> {
     try {
-      checkPublished(published, this.#user);
+      await this.signed(published);
       return true;
     } catch {
       return false;

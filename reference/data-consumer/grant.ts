@@ -13,7 +13,7 @@ import {
 } from "../../gen/x1410/v1/data_sharing_pb.ts";
 import type { SignedEnvelope } from "../../gen/x1410/v1/envelope_pb.ts";
 import { parseContractAddress } from "../communications/address.ts";
-import { verifyEnvelope } from "../envelope/verify.ts";
+import { type Trust, verifyEnvelope } from "../envelope/verify.ts";
 import type { ConnectedUser } from "../user/connected-user.ts";
 import { checkEvidence, type Evidence, EvidenceError } from "../user/evidence.ts";
 import { openSignedPolicy, type SignedPolicy } from "../user/signed-policy.ts";
@@ -39,11 +39,11 @@ export interface Grant {
 type Checker = Pick<ConnectedUser, "trust" | "network" | "managementIdentity" | "identity">;
 
 /** Who said it: published information is what its provider signed. @throws GrantError, ConnectError of the signature */
-export function checkPublished(published: PublishedInformation, user: Pick<Checker, "trust">): SignedPolicy {
+export function checkPublished(published: PublishedInformation, { trust }: { readonly trust: Trust }): SignedPolicy {
   const { information, signedPolicy, withAccessPermission, contractAddress } = published;
   if (information === undefined || signedPolicy === undefined)
     throw new GrantError(`the publication of ${contractAddress} lacks what its provider signed`);
-  const signed = openSignedPolicy(signedPolicy, user.trust);
+  const signed = openSignedPolicy(signedPolicy, trust);
   if (!equals(DataSharingInformationSchema, information, signed.information))
     throw new GrantError(`the information of ${contractAddress} is not what its provider signed`);
   if (withAccessPermission !== (signed.accessPermission !== undefined))
@@ -55,17 +55,19 @@ export function checkPublished(published: PublishedInformation, user: Pick<Check
 
 /**
  * Holds the answer to an access request against the request, the provider's signature and the ledger.
+ * @param providerTrust judges what the provider has signed, which may have been long ago
  * @throws GrantError, EvidenceError, ConnectError of a signature
  */
 export function checkGrant(
   grant: RequestAccessResponse,
   asked: { readonly request: SignedEnvelope; readonly contractAddress: string; readonly packageId: string },
   user: Checker,
+  providerTrust: Trust = user.trust,
 ): Grant {
   const { record, information: published, key, package: stored, accessToken } = grant;
   if (record === undefined || published === undefined || key === undefined || stored === undefined)
     throw new GrantError("the management's answer is incomplete");
-  const { information, accessPermission } = checkPublished(published, user);
+  const { information, accessPermission } = checkPublished(published, { trust: providerTrust });
   const same =
     record.contractAddress === asked.contractAddress &&
     published.contractAddress === asked.contractAddress &&

@@ -32,6 +32,8 @@ export interface Recorded {
   /** Values behind the commitments that were opened, by name. */
   readonly values: ReadonlyMap<string, Uint8Array>;
   readonly blockHeight: bigint;
+  /** When its block was formed, as the proposer has signed it: milliseconds since 1970. */
+  readonly timeUnixMs: bigint;
 }
 
 /**
@@ -49,7 +51,7 @@ export function checkEvidence(
     new TrustAtTime(known.trust).at(decodeHeader(signedHeader.payload).timeUnixMs),
   );
   const header = held("block header", () => verifyEnvelope(signedHeader, BlockHeaderSchema, trust));
-  const { proposer, networkId, transactionCount, transactionsRoot, height } = header.message;
+  const { proposer, networkId, transactionCount, transactionsRoot, height, timeUnixMs } = header.message;
   const isNode = known.network.ledgerNodes.some(({ entity }) => entity?.identity === proposer);
   if (header.signer.identity !== proposer || !isNode)
     throw new EvidenceError(`block ${height} is not signed by a ledger node of this network`);
@@ -62,7 +64,7 @@ export function checkEvidence(
   if (signer.identity !== known.managementIdentity || message.signer !== signer.identity)
     throw new EvidenceError(`the transaction is signed by ${signer.identity}, not by ${known.managementIdentity}`);
   const values = new Map(openings.map((opening) => [opening.name, opened(opening, commitmentsOf(message.action))]));
-  return { action: message.action, values, blockHeight: height };
+  return { action: message.action, values, blockHeight: height, timeUnixMs };
 }
 
 function opened(opening: CommitmentOpening, commitments: readonly Commitment[]): Uint8Array {

@@ -33,11 +33,12 @@ import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { InformationPublicationService } from "../../gen/x1410/v1/information_publication_pb.ts";
 import { KeyStorageService } from "../../gen/x1410/v1/key_storage_pb.ts";
 import { CreateContractSchema, RecordAccessSchema } from "../../gen/x1410/v1/ledger_pb.ts";
-import { contractAddress, keyAddress, packageAddress } from "../communications/address.ts";
+import { LedgerService, SmartContractService } from "../../gen/x1410/v1/ledger_service_pb.ts";
+import { contractAddress, keyAddress, packageAddress, parseContractAddress } from "../communications/address.ts";
 import { refusal } from "../communications/refusal.ts";
 import { implement, type Registration } from "../communications/service.ts";
 import { newContext, signMessage } from "../envelope/sign.ts";
-import { dataStorage, keyStorage, management, type UserFixture } from "./user.fixture.ts";
+import { dataStorage, keyStorage, ledgerNode, management, type UserFixture } from "./user.fixture.ts";
 
 type Moment = "before" | "after";
 
@@ -54,6 +55,8 @@ export class Sharing {
   spoil: (answer: RequestAccessResponse) => void = () => {};
   /** Changes the requested permission before it is signed. */
   narrow: (permission: RequestedPermission) => void = () => {};
+  /** Which contract a ledger node shows when asked for one, for nodes that lie. */
+  shown: (contractId: string) => string = (contractId) => contractId;
   readonly #fixture: UserFixture;
   readonly #faults = new Map<string, { readonly moment: Moment; readonly cause: Error }[]>();
   readonly #registrations = new Map<string, string>();
@@ -81,6 +84,7 @@ export class Sharing {
         implement(InformationPublicationService, this.#publication()) as Registration,
         implement(DataSharingAccessService, this.#accessManagement()) as Registration,
       ],
+      [ledgerNode]: this.#ledger(),
     };
   }
 
@@ -212,6 +216,25 @@ export class Sharing {
       }),
       getInformation: ({ contractAddress: address }) => ({ information: this.published(address) }),
     };
+  }
+
+  /** The transaction that created a contract is, here, called by the contract's id twice. */
+  #ledger(): readonly Registration[] {
+    return [
+      implement(SmartContractService, {
+        getContract: ({ contractAddress: address }) => {
+          const { contractId } = parseContractAddress(address);
+          return { contract: { contractId, createdBy: contractId.repeat(2) } };
+        },
+      }) as Registration,
+      implement(LedgerService, {
+        getTransaction: ({ transactionId }) =>
+          this.#call("GetTransaction", () => {
+            const { proof } = this.#policy(this.shown(transactionId.slice(0, 32)));
+            return { ...(proof && { proof }) };
+          }),
+      }) as Registration,
+    ];
   }
 
   #accessManagement(): Partial<ServiceImpl<typeof DataSharingAccessService>> {

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { create, type DescService, toBinary } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { Client } from "@connectrpc/connect";
+import type { Pki } from "../../certs/pki.ts";
 import { SignedEnvelopeSchema } from "../../gen/x1410/v1/envelope_pb.ts";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { EntityKind } from "../../gen/x1410/v1/identity_pb.ts";
@@ -32,7 +33,7 @@ import { StateDirectory } from "./state-directory.ts";
 export const management = "urn:x1410:entity:dssm:one";
 export const keyStorage = "urn:x1410:entity:kss:one";
 export const dataStorage = "urn:x1410:entity:dss:one";
-const ledgerNode = "urn:x1410:entity:ledger:one";
+export const ledgerNode = "urn:x1410:entity:ledger:one";
 
 /** Tries thrice and does not wait. */
 export const impatient: Patience = {
@@ -44,7 +45,9 @@ export const impatient: Patience = {
 
 export interface UserFixture {
   readonly trust: LedgerTrust;
-  signer(role: "user" | "dssm" | "ledger", name: string): Signer;
+  readonly pki: Pki;
+  /** The same for the same name. @param validityMs of the certificate, where this is the first time */
+  signer(role: "user" | "dssm" | "ledger", name: string, validityMs?: number): Signer;
   /** A user whose clients reach these services, by the identity of the entity. */
   user(name: string, services: Readonly<Record<string, readonly Registration[]>>): ConnectedUser;
   /** What the management answers about a transaction that is on the ledger. */
@@ -61,10 +64,10 @@ export function userFixture(): UserFixture {
   const directory = mkdtempSync(join(tmpdir(), "x1410-user-"));
   const trust = pki.pki.verifier();
   const signers = new Map<string, Signer>();
-  const signer: UserFixture["signer"] = (role, name) => {
+  const signer: UserFixture["signer"] = (role, name, validityMs) => {
     const known = signers.get(`${role}:${name}`);
     if (known !== undefined) return known;
-    const { privateKeyPem, chainPem } = pki.issue(role, name);
+    const { privateKeyPem, chainPem } = pki.issue(role, name, validityMs);
     const made = createSigner({ privateKeyPem, certificateChainPem: chainPem });
     signers.set(`${role}:${name}`, made);
     return made;
@@ -72,6 +75,7 @@ export function userFixture(): UserFixture {
   let states = 0;
   return {
     trust,
+    pki: pki.pki,
     signer,
     user: (name, services) => connectedUser(signer("user", name), trust, services),
     recorded: (action, committed) => recorded(action, committed, signer("dssm", "one"), signer("ledger", "one")),
