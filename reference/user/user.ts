@@ -55,7 +55,7 @@ export class User implements ConnectedUser {
         .client(SystemManagementService, link.managementIdentity)
         .getNetworkParameters({});
       if (parameters === undefined) throw refusal(ErrorReason.RESPONSE_INVALID, "network parameters");
-      link.entities(parameters.entities);
+      link.entities([...parameters.entities, ...parameters.ledgerNodes.flatMap(({ entity }) => entity ?? [])]);
       return new User(link, session, parameters);
     } catch (cause) {
       link.close();
