@@ -8,6 +8,7 @@ import { fromPem } from "../certs/der.ts";
 import { SignatureAlgorithm } from "../gen/x1410/v1/identity_pb.ts";
 import { silentLog } from "../reference/communications/log.ts";
 import { createPreSharedKeyFile, readPreSharedKeyFile } from "../reference/communications/pre-shared-key-file.ts";
+import type { ServerOptions } from "../reference/communications/server.ts";
 import type { Registration } from "../reference/communications/service.ts";
 import { isAvailable } from "../reference/envelope/algorithm.ts";
 import { preSharedKeyPath } from "../reference/stack/doors.ts";
@@ -24,6 +25,8 @@ export interface ReferenceOptions {
   readonly introspection?: "off" | "required";
   /** What is served instead of an entity's services as they are: for mutants. */
   readonly alter?: (registrations: readonly Registration[]) => readonly Registration[];
+  /** And instead of the guards at its doors. */
+  readonly alterGuards?: ServerOptions["alterGuards"];
 }
 
 export interface ReferenceSubset {
@@ -77,7 +80,7 @@ async function startEntities(
   roles: readonly EntityRole[],
   harness: Harness,
   folder: string,
-  { introspection = "required", alter }: ReferenceOptions,
+  { introspection = "required", alter, alterGuards }: ReferenceOptions,
   closers: (() => Promise<unknown>)[],
 ): Promise<Partial<Record<EntityRole, TargetEntity>>> {
   const authority = harness.authority;
@@ -114,6 +117,7 @@ async function startEntities(
       revocationRefreshMs: CRL_REFRESH_SECONDS * 1000,
       introspection,
       ...(alter && { alter }),
+      ...(alterGuards && { alterGuards }),
     });
     closers.push(() => entity.close());
     const { endpoint, secondEndpoint, pskEndpoint } = entity;

@@ -20,18 +20,21 @@ export const accessManagementMutants: readonly Mutant[] = [
     id: "dsam-accepts-altered-request",
     clause: "7.3.2",
     breaks: "the signature of an access request is not verified (DSAM1)",
+    foundBy: ["TP/DSSM/DSAM/BI-01"],
     alterations: [onRefusedAccess(ErrorReason.SIGNATURE_INVALID)],
   },
   {
     id: "dsam-does-not-count",
     clause: "7.2.3",
     breaks: "more accesses are given than the permission grants",
+    foundBy: ["TP/DSSM/DSAM/BO-01"],
     alterations: [onRefusedAccess(ErrorReason.ACCESS_TIMES_EXHAUSTED)],
   },
   {
     id: "dsam-records-again",
     clause: "7.3.2",
     breaks: "the identical request gets another record",
+    foundBy: ["TP/DSSM/DSAM/BV-01"],
     alterations: [
       onGranted((grant) => ({
         ...grant,
@@ -43,18 +46,21 @@ export const accessManagementMutants: readonly Mutant[] = [
     id: "dsam-proves-nothing",
     clause: "7.3.2",
     breaks: "the access is not shown to be on the ledger (DSAM3)",
+    foundBy: ["TP/DSSM/DSAM/BV-12"],
     alterations: [onGranted(({ proof: _, ...grant }) => grant)],
   },
   {
     id: "dsam-forgets-the-permission",
     clause: "7.3.2",
     breaks: "no requested permission comes with the access (APM6)",
+    foundBy: ["TP/DSSM/DSAM/BV-06"],
     alterations: [onGranted(({ requestedPermission: _, ...grant }) => grant)],
   },
   {
     id: "apm-alters-the-permission",
     clause: "7.2.3",
     breaks: "the requested permission is not what the management signed",
+    foundBy: ["TP/DSSM/DSAM/BV-06"],
     alterations: [
       onGranted((grant) => {
         const envelope = grant.requestedPermission;
@@ -69,6 +75,7 @@ export const accessManagementMutants: readonly Mutant[] = [
     id: "dsam-address-of-another-key",
     clause: "7.3.2",
     breaks: "the key's address is not the one that the provider gave (DSAM6)",
+    foundBy: ["TP/ALL/F4/BV-01"],
     alterations: [
       onGranted((grant) => ({
         ...grant,
@@ -80,6 +87,7 @@ export const accessManagementMutants: readonly Mutant[] = [
     id: "dsam-sends-no-certificate",
     clause: "7.3.2",
     breaks: "the certificate of the data storage server is missing",
+    foundBy: ["TP/ALL/F4/BV-01"],
     alterations: [
       onGranted((grant) => {
         if (grant.package?.server === undefined) return grant;
@@ -92,6 +100,7 @@ export const accessManagementMutants: readonly Mutant[] = [
     id: "dsam-records-no-usage",
     clause: "7.2.4",
     breaks: "the provider sees no usage of its data (UR2)",
+    foundBy: ["TP/DSSM/DSAM/BV-11"],
     alterations: [
       unary(listUsageRecords, (original) => async (request, context) => ({
         ...(await original(request, context)),
@@ -103,18 +112,21 @@ export const accessManagementMutants: readonly Mutant[] = [
     id: "tm-does-not-bind",
     clause: "6.2.2",
     breaks: "the token is bound to no certificate",
+    foundBy: ["TP/DSSM/TM/BV-01"],
     alterations: [onToken(({ cnf: _, ...claims }) => claims)],
   },
   {
     id: "tm-token-for-everyone",
     clause: "6.2.2",
     breaks: "the token is meant for any key storage server",
+    foundBy: ["TP/DSSM/TM/BV-01"],
     alterations: [onToken((claims) => ({ ...claims, aud: "urn:x1410:entity:kss:any" }))],
   },
   {
     id: "tm-token-lives-on",
     clause: "6.2.2",
     breaks: "the token lives for an hour",
+    foundBy: ["TP/DSSM/TM/BV-01"],
     alterations: [onToken((claims) => ({ ...claims, exp: Number(claims["iat"]) + 3600 }))],
   },
 ];

@@ -13,6 +13,7 @@ export const dataStorageServerMutants: readonly Mutant[] = [
     id: "dss-registers-again",
     clause: "7.3.1",
     breaks: "the same request id gets another package id",
+    foundBy: ["TP/DSS/DSM/BV-02"],
     alterations: [
       unary(
         registerPackage,
@@ -24,6 +25,7 @@ export const dataStorageServerMutants: readonly Mutant[] = [
     id: "dss-address-of-another",
     clause: "7.2.1",
     breaks: "the address to get the package from names another server",
+    foundBy: ["TP/DSS/DSM/BV-01"],
     alterations: [
       unary(registerPackage, (original) => async (request, context) => {
         const answer = await original(request, context);
@@ -35,6 +37,7 @@ export const dataStorageServerMutants: readonly Mutant[] = [
     id: "dss-does-not-describe",
     clause: "6.2.4",
     breaks: "the package comes without a description of its size and SHA-256",
+    foundBy: ["TP/DSS/DD/BV-01"],
     alterations: [
       streaming(
         getPackage,
@@ -49,6 +52,7 @@ export const dataStorageServerMutants: readonly Mutant[] = [
     id: "dss-truncates",
     clause: "6.2.4",
     breaks: "the last bytes of the package are missing",
+    foundBy: ["TP/DSS/DD/BV-01"],
     alterations: [
       streaming(
         getPackage,
@@ -64,6 +68,7 @@ export const dataStorageServerMutants: readonly Mutant[] = [
     id: "dss-substitutes",
     clause: "7.2.2",
     breaks: "another package is sent, with a description that fits it; only the provider's signature can tell (X5)",
+    foundBy: ["TP/DSS/DD/BV-01"],
     alterations: [
       streaming(
         getPackage,

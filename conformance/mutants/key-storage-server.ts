@@ -16,6 +16,7 @@ export const keyStorageServerMutants: readonly Mutant[] = [
     id: "kss-registers-again",
     clause: "7.3.1",
     breaks: "the same request id gets another key id, so that a lost answer leaves a registration behind",
+    foundBy: ["TP/KSS/KSM/BV-05"],
     alterations: [
       unary(
         registerKey,
@@ -27,6 +28,7 @@ export const keyStorageServerMutants: readonly Mutant[] = [
     id: "kss-address-of-another",
     clause: "7.2.1",
     breaks: "the address to get the key from names another server",
+    foundBy: ["TP/KSS/KSM/BV-01"],
     alterations: [
       unary(registerKey, (original) => async (request, context) => {
         const answer = await original(request, context);
@@ -38,6 +40,7 @@ export const keyStorageServerMutants: readonly Mutant[] = [
     id: "kss-stores-silently",
     clause: "6.2.3",
     breaks: "the provider is not notified that the key is stored (KSM4)",
+    foundBy: ["TP/KSS/KSM/BV-02"],
     alterations: [
       unary(storeKey, (original) => async (request, context) => {
         const { storedAt: _, ...answer } = await original(request, context);
@@ -49,6 +52,7 @@ export const keyStorageServerMutants: readonly Mutant[] = [
     id: "kss-gives-another-key",
     clause: "6.2.3",
     breaks: "the consumer gets a key that is not the provider's (KSM6)",
+    foundBy: ["TP/KSS/TV/BV-01"],
     alterations: [
       unary(getKey, (original) => async (request, context) => ({
         ...(await original(request, context)),
@@ -60,6 +64,7 @@ export const keyStorageServerMutants: readonly Mutant[] = [
     id: "kss-ignores-token-signature",
     clause: "6.2.3",
     breaks: "a token whose signature does not verify is redeemed (TV2)",
+    foundBy: ["TP/KSS/TV/BI-18"],
     alterations: [
       unary(
         getKey,
@@ -71,6 +76,7 @@ export const keyStorageServerMutants: readonly Mutant[] = [
     id: "kss-redeems-twice",
     clause: "7.3.2",
     breaks: "a token is redeemed again under another request id",
+    foundBy: ["TP/KSS/TV/BO-01"],
     alterations: [
       unary(
         getKey,
@@ -82,6 +88,7 @@ export const keyStorageServerMutants: readonly Mutant[] = [
     id: "kss-refuses-the-repeat",
     clause: "7.3.2",
     breaks: "the same request id does not get its key again, so that a lost answer costs an access",
+    foundBy: ["TP/KSS/TV/BV-07"],
     alterations: [
       unary(getKey, (original) => async (request, context) => {
         const id = Buffer.from(request.requestId).toString("hex");
@@ -96,6 +103,7 @@ export const keyStorageServerMutants: readonly Mutant[] = [
     id: "kss-refuses-for-another-reason",
     clause: "6.2.3",
     breaks: "an invalid token is refused, but as if there were no such key",
+    foundBy: ["TP/KSS/TV/BI-18"],
     alterations: [
       unary(
         getKey,

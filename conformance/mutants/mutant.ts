@@ -1,7 +1,12 @@
 // A mutant: the reference with one thing wrong, named after what it breaks. A check that no mutant fails proves nothing.
 import type { DescMethod, DescMethodServerStreaming, DescMethodUnary, MessageShape } from "@bufbuild/protobuf";
 import type { HandlerContext } from "@connectrpc/connect";
+import { AccessControl } from "../../reference/communications/access-control.ts";
+import type { Guard } from "../../reference/communications/guard.ts";
 import type { Registration } from "../../reference/communications/service.ts";
+import type { HarnessAuthority } from "../harness/harness-authority.ts";
+import type { PurposeId } from "../purposes/purpose.ts";
+import type { EntityRole, TargetEntity } from "../target.ts";
 
 type Handler = (input: never, context: HandlerContext) => unknown;
 
@@ -11,7 +16,29 @@ export interface Mutant {
   readonly clause: string;
   /** What is wrong, in a sentence. */
   readonly breaks: string;
-  readonly alterations: readonly Alteration[];
+  /** The purposes that must find it: each of them has to fail on it. */
+  readonly foundBy: readonly [PurposeId, ...PurposeId[]];
+  /** What handlers answer otherwise. */
+  readonly alterations?: readonly Alteration[];
+  /** What is not looked at before a handler has its turn. */
+  readonly skips?: Skipped;
+  /** A server in place of the reference's, where what is wrong lies below all handlers. */
+  readonly standIn?: StandIn;
+}
+
+export interface Skipped {
+  /** Who may call a method; which values a message may have. */
+  readonly what: "callers" | "rules";
+  /** Name of the door: "kss" is the gRPC port, "kss-2" the exposure API. */
+  readonly door: string;
+  /** The methods concerned; default all. */
+  readonly methods?: readonly DescMethod[];
+}
+
+export interface StandIn {
+  readonly role: EntityRole;
+  /** What of the entity is to be found elsewhere. */
+  start(authority: HarnessAuthority): Promise<{ readonly entity: Partial<TargetEntity>; close(): Promise<void> }>;
 }
 
 export interface Alteration {
@@ -66,7 +93,28 @@ export function alterable(
 
 function altered(method: DescMethod, original: Handler, active: () => Mutant | undefined): Handler {
   return (input, context) => {
-    const alteration = active()?.alterations.find((each) => each.method === method);
+    const alteration = active()?.alterations?.find((each) => each.method === method);
     return (alteration?.wrap(original) ?? original)(input, context);
   };
+}
+
+/** The guards of a door, without what the active mutant skips there. */
+export function alterableGuards(
+  guards: readonly Guard[],
+  door: string,
+  active: () => Mutant | undefined,
+): readonly Guard[] {
+  return guards.map((guard) => {
+    const what = guard instanceof AccessControl ? "callers" : "rules";
+    const skipped = (method: DescMethod) => {
+      const skips = active()?.skips;
+      return skips?.what === what && skips.door === door && (skips.methods?.includes(method) ?? true);
+    };
+    return {
+      admit: (call) => (skipped(call.method) ? undefined : guard.admit?.(call)),
+      message: (method, message) => {
+        if (!skipped(method)) guard.message?.(method, message);
+      },
+    };
+  });
 }

@@ -1,22 +1,26 @@
-// `npm run mutants`: each mutant in turn under the kit; shows which step found it. A mutant that no step finds has survived, and what it
-// breaks is then not checked by anything.
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { silentLog } from "../../reference/communications/log.ts";
-import { launchAltered } from "../../reference/stack/one-process.ts";
-import { startStack } from "../../reference/stack/stack.ts";
-import { subscriberRecords } from "../procedures/subscriber-records.ts";
-import { type RunResult, run } from "../run.ts";
-import { readTarget } from "../target.ts";
+// `npm run mutants`: each mutant in turn under the purposes that must find it. One that not all of them find has survived, and what it breaks
+// is then not checked by anything. `--wide` tries every purpose of the methods concerned as well, and shows which find it too.
+import { Console } from "node:console";
+import { execute } from "../execution.ts";
+import type { Purpose } from "../purposes/purpose.ts";
+import { type ReferenceSubset, referenceSubset } from "../reference-subsets.ts";
+import { Stage } from "../stage.ts";
+import { purposes } from "../suite.ts";
+import { entityRoles, isServer } from "../target.ts";
 import { accessManagementMutants } from "./access-management.ts";
+import { communicationsMutants } from "./communications.ts";
 import { dataStorageServerMutants } from "./data-storage-server.ts";
 import { keyStorageServerMutants } from "./key-storage-server.ts";
-import { alterable, type Mutant } from "./mutant.ts";
+import { ledgerEvidenceMutants } from "./ledger-evidence.ts";
+import { alterable, alterableGuards, type Mutant } from "./mutant.ts";
 import { policyManagementMutants } from "./policy-management.ts";
+import { skippedCheckMutants } from "./skipped-checks.ts";
 
 export const mutants: readonly Mutant[] = [
+  ...communicationsMutants,
+  ...skippedCheckMutants,
   ...policyManagementMutants,
+  ...ledgerEvidenceMutants,
   ...accessManagementMutants,
   ...keyStorageServerMutants,
   ...dataStorageServerMutants,
@@ -24,66 +28,118 @@ export const mutants: readonly Mutant[] = [
 
 export interface Trial {
   readonly mutant: Mutant;
-  /** Steps that failed: what the kit saw of it. Empty where it survived. */
-  readonly foundBy: readonly { readonly step: string; readonly seen: string }[];
+  /** Purposes that failed on it, with what each expected. */
+  readonly failed: readonly { readonly id: string; readonly expected: string }[];
+  /** Of those that must find it, the ones that did not, with their verdict. */
+  readonly missed: readonly string[];
 }
 
-/** Runs the kit on each mutant, over one stack whose services become one mutant after the other; first on none, which must pass. */
-export async function tryMutants(
-  chosen: readonly Mutant[],
-  onTrial: (trial: Trial) => void = () => {},
-): Promise<Trial[]> {
-  const folder = await mkdtemp(join(tmpdir(), "x1410-mutants-"));
+export interface TrialOptions {
+  readonly wide?: boolean;
+  onTrial?(trial: Trial): void;
+}
+
+/** Whether every purpose that must find the mutant did. */
+export function found({ missed }: Trial): boolean {
+  return missed.length === 0;
+}
+
+/** Tries mutants over one stack whose entities become one after the other; first none, on which every purpose concerned must pass. */
+export async function tryMutants(chosen: readonly Mutant[], { wide = false, onTrial }: TrialOptions = {}) {
   let active: Mutant | undefined;
-  const stack = await startStack(
-    {
-      dataDirectory: folder,
-      host: "127.0.0.1",
-      basePort: 0,
-      ledgerNodes: 1,
-      revocationRefreshMs: 60_000,
-      introspection: "off",
-      log: silentLog,
-    },
-    (launch) => launchAltered(launch, (registrations) => alterable(registrations, () => active)),
-  );
+  const reference = await referenceSubset(entityRoles, {
+    alter: (registrations) => alterable(registrations, () => active),
+    alterGuards: (guards, door) => alterableGuards(guards, door, () => active),
+  });
   try {
-    const target = await readTarget(stack.targetFile);
-    const records = subscriberRecords({ seed: "mutants", bytes: 4096 });
-    const underTest = () => run(target, { client: "grpc", records });
-    const sound = failuresOf(await underTest());
-    if (sound.length > 0) throw new Error(`the reference itself fails: ${sound.map(({ step }) => step).join(", ")}`);
+    const named = new Set(chosen.flatMap(({ foundBy }) => foundBy as readonly string[]));
+    const sound = await perform(reference, [...named].map(purposeOf));
+    const failing = sound.filter(({ verdict }) => verdict !== "PASS").map(({ id, actual }) => `${id} (${actual})`);
+    if (failing.length > 0) throw new Error(`the reference itself does not pass: ${failing.join(", ")}`);
     const trials: Trial[] = [];
     for (const mutant of chosen) {
       active = mutant;
-      const trial = { mutant, foundBy: failuresOf(await underTest()) };
+      const trial = await tried(reference, mutant, wide ? concerned(mutant) : mutant.foundBy.map(purposeOf));
       active = undefined;
       trials.push(trial);
-      onTrial(trial);
+      onTrial?.(trial);
     }
     return trials;
   } finally {
-    await stack.close();
-    await rm(folder, { recursive: true, force: true });
+    await reference.close();
   }
 }
 
-/** A step that is inconclusive, or a fault of the kit, has found nothing. */
-function failuresOf({ procedures }: RunResult): { step: string; seen: string }[] {
-  return procedures.flatMap(({ steps }) =>
-    steps.filter(({ verdict }) => verdict === "FAIL").map(({ id, seen }) => ({ step: id, seen })),
+async function tried(reference: ReferenceSubset, mutant: Mutant, list: readonly Purpose[]): Promise<Trial> {
+  const standIn = await startStandIn(reference, mutant);
+  try {
+    const results = await perform(standIn?.reference ?? reference, list);
+    const failed = results.filter(({ verdict }) => verdict === "FAIL");
+    const missed = results.filter(
+      ({ id, verdict }) => verdict !== "FAIL" && (mutant.foundBy as readonly string[]).includes(id),
+    );
+    return {
+      mutant,
+      failed: failed.map(({ id, expected }) => ({ id, expected })),
+      missed: missed.map(({ id, verdict, actual }) => `${id} ${verdict} ${actual}`.trim()),
+    };
+  } finally {
+    await standIn?.close();
+  }
+}
+
+async function startStandIn(reference: ReferenceSubset, { standIn }: Mutant) {
+  const { authority } = reference.harness;
+  if (standIn === undefined || authority === undefined) return undefined;
+  const { role, start } = standIn;
+  const { entity, close } = await start(authority);
+  const { settings } = reference;
+  const entities = { ...settings.entities, [role]: { ...settings.entities[role], ...entity } };
+  return { reference: { ...reference, settings: { ...settings, entities } }, close };
+}
+
+/** On a stage of its own: what a mutant has spoilt of sessions and accounts must not be taken for the next one's fault. */
+async function perform({ settings, harness }: ReferenceSubset, list: readonly Purpose[]) {
+  const stage = new Stage(settings, harness, { client: "grpc", seed: "mutants", recordBytes: 4096 });
+  try {
+    return await execute(list, stage, { parallel: 4, budgetMs: 120_000 });
+  } finally {
+    await stage.close();
+  }
+}
+
+export function purposeOf(id: string): Purpose {
+  const purpose = purposes.find((one) => one.id === id);
+  if (purpose === undefined) throw new Error(`the suite has no purpose ${id}`);
+  return purpose;
+}
+
+/** The purposes that must find it, and all of servers that call a method of its alterations. */
+function concerned({ foundBy, alterations = [] }: Mutant): readonly Purpose[] {
+  const names = alterations.map(({ method }) => `${method.parent.name}/${method.name}`);
+  return purposes.filter(
+    ({ id, methods, involves }) =>
+      (foundBy as readonly string[]).includes(id) ||
+      (involves.every(isServer) && methods.some((name) => names.includes(name))),
   );
 }
 
-async function main(): Promise<void> {
-  const trials = await tryMutants(mutants, ({ mutant, foundBy }) => {
-    const mark = foundBy.length === 0 ? "SURVIVED" : "found   ";
-    console.log(`${mark} ${mutant.id}, clause ${mutant.clause}: ${mutant.breaks}`);
-    for (const { step, seen } of foundBy) console.log(`           ${step}: ${seen}`);
+async function main(args: readonly string[]): Promise<void> {
+  const { log } = new Console(process.stdout);
+  const wanted = args.filter((arg) => !arg.startsWith("--"));
+  const chosen = mutants.filter(({ id }) => wanted.length === 0 || wanted.includes(id));
+  const trials = await tryMutants(chosen, {
+    wide: args.includes("--wide"),
+    onTrial: (trial) => {
+      const { mutant, failed, missed } = trial;
+      log(`${found(trial) ? "found   " : "SURVIVED"} ${mutant.id}, clause ${mutant.clause}: ${mutant.breaks}`);
+      for (const { id, expected } of failed) log(`           ${id}: expected ${expected}`);
+      for (const text of missed) log(`           not found by ${text}`);
+    },
   });
-  const survivors = trials.filter(({ foundBy }) => foundBy.length === 0);
-  console.log(`${trials.length - survivors.length} passed, ${survivors.length} failed`);
-  process.exitCode = survivors.length === 0 ? 0 : 1;
+  const survivors = trials.filter((trial) => !found(trial));
+  log(`${trials.length - survivors.length} passed, ${survivors.length} failed`);
+  process.exitCode = survivors.length === 0 && trials.length > 0 ? 0 : 1;
 }
 
-if (import.meta.main) await main();
+if (import.meta.main) await main(process.argv.slice(2));

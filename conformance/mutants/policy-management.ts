@@ -27,6 +27,7 @@ export const policyManagementMutants: readonly Mutant[] = [
     id: "aau-does-not-prove-itself",
     clause: "6.2.2",
     breaks: "the management's statement carries no signature (AAU1)",
+    foundBy: ["TP/DSSM/AAU/BV-01"],
     alterations: [
       unary(completeAuthentication, (original) => async (request, context) => {
         const answer = await original(request, context);
@@ -38,6 +39,7 @@ export const policyManagementMutants: readonly Mutant[] = [
     id: "aau-reflects",
     clause: "6.2.2",
     breaks: "the user's own statement comes back as the management's",
+    foundBy: ["TP/DSSM/AAU/BV-01"],
     alterations: [
       unary(completeAuthentication, (original) => async (request, context) => ({
         ...(await original(request, context)),
@@ -49,6 +51,7 @@ export const policyManagementMutants: readonly Mutant[] = [
     id: "aau-grants-no-right",
     clause: "7.3.1",
     breaks: "an account with the right to publish and to access is told that it has none (AAU2)",
+    foundBy: ["TP/DSSM/AAU/BV-01"],
     alterations: [
       unary(completeAuthentication, (original) => async (request, context) => ({
         ...(await original(request, context)),
@@ -60,6 +63,7 @@ export const policyManagementMutants: readonly Mutant[] = [
     id: "dspm-accepts-altered-submission",
     clause: "7.3.1",
     breaks: "the signature of a policy is not verified (DSPM1)",
+    foundBy: ["TP/DSSM/DSPM/BI-02"],
     alterations: [
       unary(
         submitPolicy,
@@ -74,6 +78,7 @@ export const policyManagementMutants: readonly Mutant[] = [
     id: "dspm-refuses-for-another-reason",
     clause: "7.3.1",
     breaks: "an altered policy is refused, but as one that does not parse",
+    foundBy: ["TP/DSSM/DSPM/BI-02"],
     alterations: [
       unary(
         submitPolicy,
@@ -88,12 +93,14 @@ export const policyManagementMutants: readonly Mutant[] = [
     id: "dspm-asks-for-nothing",
     clause: "7.3.1",
     breaks: "the provider is not told that key and package are still to be stored",
+    foundBy: ["TP/DSSM/DSPM/BV-04"],
     alterations: [onSubmitted((policy) => ({ ...policy, pending: [] }))],
   },
   {
     id: "dspm-confirms-what-is-not-there",
     clause: "7.3.1",
     breaks: "storage is confirmed while key and package are absent",
+    foundBy: ["TP/DSSM/DSPM/BO-01"],
     alterations: [
       unary(
         confirmStorage,
@@ -108,6 +115,7 @@ export const policyManagementMutants: readonly Mutant[] = [
     id: "dspm-does-not-wait-for-finality",
     clause: "7.3.1",
     breaks: "the contract is reported before its block is final",
+    foundBy: ["TP/ALL/F3/BV-01"],
     alterations: [
       onConfirmed((policy) => ({
         ...policy,
@@ -119,6 +127,7 @@ export const policyManagementMutants: readonly Mutant[] = [
     id: "dspm-proves-another-transaction",
     clause: "6",
     breaks: "the inclusion proof does not lead to the root that the block signs",
+    foundBy: ["TP/ALL/F3/BV-01"],
     alterations: [
       onConfirmed((policy) => ({
         ...policy,
@@ -130,6 +139,7 @@ export const policyManagementMutants: readonly Mutant[] = [
     id: "dspm-alters-the-block",
     clause: "6.1",
     breaks: "the header of the block is not what the proposer signed",
+    foundBy: ["TP/ALL/F3/BV-01"],
     alterations: [
       onConfirmed((policy) => {
         const header = policy.proof?.header;
@@ -144,12 +154,14 @@ export const policyManagementMutants: readonly Mutant[] = [
     id: "dspm-opens-nothing",
     clause: "6",
     breaks: "the commitments on the ledger are not opened to the provider",
+    foundBy: ["TP/ALL/F3/BV-01"],
     alterations: [onConfirmed((policy) => ({ ...policy, openings: [] }))],
   },
   {
     id: "dspm-notifies-another-address",
     clause: "7.3.1",
     breaks: "the notification carries an address that is not the contract's",
+    foundBy: ["TP/DSSM/DSPM/BV-07"],
     alterations: [
       streaming(
         watchNotifications,
@@ -170,6 +182,7 @@ export const policyManagementMutants: readonly Mutant[] = [
     id: "dspm-ends-the-notifications",
     clause: "7.3.1",
     breaks: "the stream of notifications ends before the contract",
+    foundBy: ["TP/DSSM/DSPM/BV-07"],
     alterations: [
       streaming(
         watchNotifications,
@@ -185,6 +198,7 @@ export const policyManagementMutants: readonly Mutant[] = [
     id: "pub-finds-nothing",
     clause: "6.2.2",
     breaks: "published information is not found by a search (PUB2)",
+    foundBy: ["TP/DSSM/PUB/BV-01"],
     alterations: [
       unary(searchInformation, (original) => async (request, context) => ({
         ...(await original(request, context)),
@@ -196,12 +210,14 @@ export const policyManagementMutants: readonly Mutant[] = [
     id: "pub-publishes-unsigned",
     clause: "6.2.2",
     breaks: "information comes without what its provider signed",
+    foundBy: ["TP/DSSM/PUB/BV-03"],
     alterations: [onLookUp(({ signedPolicy: _, ...information }) => information)],
   },
   {
     id: "pub-publishes-altered",
     clause: "6.2.2",
     breaks: "the information is not what its provider signed",
+    foundBy: ["TP/DSSM/PUB/BV-03"],
     alterations: [
       onLookUp((published) => ({
         ...published,
@@ -213,6 +229,7 @@ export const policyManagementMutants: readonly Mutant[] = [
     id: "sub-sends-another-address",
     clause: "7.3.1",
     breaks: "subscribers get an address that is not the contract's",
+    foundBy: ["TP/DSSM/SUB/BV-01"],
     alterations: [
       streaming(
         subscribe,
@@ -233,6 +250,7 @@ export const policyManagementMutants: readonly Mutant[] = [
     id: "sub-ends",
     clause: "6.2.2",
     breaks: "the subscription ends before the news (SUB2)",
+    foundBy: ["TP/DSSM/SUB/BV-02"],
     alterations: [
       streaming(
         subscribe,

@@ -1,5 +1,6 @@
 // Requests that break gRPC or HTTP/2, sent by somebody with a good certificate: they are refused with the code that gRPC has for them, and
 // nobody else notices (clause 7.2.5: whom a server has let in may still not harm it).
+import { constants } from "node:http2";
 import { connect as connectTcp, type Socket } from "node:net";
 import { type DescMethod, fromBinary } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
@@ -168,7 +169,7 @@ function brokenRequestsOf(role: EntityRole): readonly Purpose[] {
         const other = await connected(t, role);
         await t.positiveTwin("a right request", () => expectAnswered(t, role, other));
         for (let count = 0; count < RESETS && !connection.session.closed; count++)
-          connection.begin(asked[role].path, 5_000).close();
+          connection.begin(asked[role].path, 5_000).close(constants.NGHTTP2_CANCEL);
         await expectAnswered(t, role, other);
         await expectAnswered(t, role, await connected(t, role));
       },

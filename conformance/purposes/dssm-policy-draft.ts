@@ -12,6 +12,7 @@ import { DataStorageService } from "../../gen/x1410/v1/data_storage_pb.ts";
 import type { SignedEnvelope } from "../../gen/x1410/v1/envelope_pb.ts";
 import { KeyStorageService } from "../../gen/x1410/v1/key_storage_pb.ts";
 import { newContext, signMessage } from "../../reference/envelope/sign.ts";
+import { expect } from "../procedures/procedure.ts";
 import type { DataProvider, Registered, Terms } from "../roles/data-provider.ts";
 import type { TestCase } from "../test-case.ts";
 
@@ -116,7 +117,7 @@ export function signedWithdrawal(provider: DataProvider, policyId: string, versi
 
 export async function currentPolicy(provider: DataProvider, policyId: string): Promise<PolicyRecord> {
   const { policy } = await policies(provider).getPolicy({ policyId }, provider.inSession);
-  if (policy === undefined) throw new Error("the management answered no policy");
+  expect(policy !== undefined, "the policy's state");
   return policy;
 }
 

@@ -133,15 +133,18 @@ export const policyOrderPurposes: readonly Purpose[] = [
     methods: ["DataSharingPolicyService/WatchNotifications"],
     initialState: "a policy published, updated and withdrawn",
     stimulus: "WatchNotifications from the start, then after the position of the first notification",
-    expected: "created, changed, ended, under rising positions; then the last two under the same positions",
+    expected:
+      "created, changed, ended, each with the contract's address, under rising positions; then the last two under the same positions",
     likelyMistake: "positions are counted for each stream, or the one named is told again",
     async run(t) {
       const made = await draft(t);
-      const { policyId } = await published(t, made);
+      const { policyId, contractAddress } = await published(t, made);
       const { provider } = made;
       await policies(provider).updatePolicy({ update: signedUpdate(made, 2n) }, provider.inSession);
       await withdraw(provider, policyId, 2n);
       const told = await notifications(provider, policyId, 3);
+      const addresses = new Set(told.map(({ notification }) => notification.contractAddress));
+      expect(addresses.size === 1 && addresses.has(contractAddress), "the address of the contract, each time");
       const versions = told.map(({ notification }) => notification.policyVersion);
       expect(versions[0] === 1n && versions[1] === 2n, "version 1, then version 2");
       expect(told[2]?.notification.state === PolicyState.WITHDRAWN, "the end last");

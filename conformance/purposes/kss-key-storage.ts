@@ -43,10 +43,12 @@ export const keyStoragePurposes: readonly Purpose[] = [
     tester: ["dssm"],
     initialState: "a key registered for the tester's management",
     stimulus: "StoreKey, then GetKeyStatus by the owner and by the management",
-    expected: "the state STORED with the time of storage, to both",
+    expected: "the time of storage at once; then the state STORED with that time, to both",
     likelyMistake: "GetKeyStatus answers the owner only; policy management needs it for F3.7",
     async run(t) {
-      const { keyId } = await storedKey(t);
+      const { keyId } = await registeredKey(t);
+      const { storedAt } = await keyStorage(t.provider).storeKey({ keyId, key: t.random(32) });
+      expect(storedAt !== undefined, "the time of storage in the answer to StoreKey");
       for (const user of [t.provider, t.as("dssm")]) {
         const status = await keyStorage(user).getKeyStatus({ keyId });
         expect(status.state === KeyState.STORED, `the state STORED to ${user.identity}`);

@@ -26,6 +26,8 @@ export interface ServerOptions {
   readonly accessControl?: AccessControl;
   /** Further guards, run after access control and before validation. */
   readonly guards?: readonly Guard[];
+  /** What stands at the door instead of the guards as they are, by the server's name. */
+  readonly alterGuards?: (guards: readonly Guard[], server: string) => readonly Guard[];
   /** "anonymous" for an enrolment port, keys for a port of pre-shared keys; default "certificate". */
   readonly clients?: Clients;
   /** Standard health and reflection services; default both. */
@@ -99,9 +101,13 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
 }
 
 /** Access control first, since it reads metadata only; rules of messages last. */
-export function standardGuards(options: Pick<ServerOptions, "registrations" | "accessControl" | "guards">): Guard[] {
-  const { registrations, accessControl = new AccessControl(), guards = [] } = options;
-  return [accessControl, ...guards, requestValidation(registrations)];
+export function standardGuards(
+  options: Pick<ServerOptions, "registrations" | "accessControl" | "guards" | "alterGuards"> &
+    Partial<Pick<ServerOptions, "name">>,
+): readonly Guard[] {
+  const { name = "", registrations, accessControl = new AccessControl(), guards = [], alterGuards } = options;
+  const standard = [accessControl, ...guards, requestValidation(registrations)];
+  return alterGuards?.(standard, name) ?? standard;
 }
 
 export function reachableAddress({ host, port }: { readonly host: string; readonly port: number }): string {

@@ -40,7 +40,7 @@ export async function openDoors(
   registrations: readonly Registration[],
   options: EntityStartOptions,
 ): Promise<Doors> {
-  const { plan, host, log, directory, accessFile, pkiDirectory } = options;
+  const { plan, host, log, directory, accessFile, pkiDirectory, alterGuards } = options;
   const closers: (() => Promise<void> | void)[] = [];
   const close = async () => {
     for (const one of closers.splice(0).reverse()) await one();
@@ -50,7 +50,14 @@ export async function openDoors(
     const services = registrations.map(({ service }) => service);
     const access = openAccessFile({ path: accessFile, kind, services, log });
     closers.push(() => access.close());
-    const common = { credentials: context.credentials, host, registrations, accessControl: access.accessControl, log };
+    const common = {
+      credentials: context.credentials,
+      host,
+      registrations,
+      accessControl: access.accessControl,
+      log,
+      ...(alterGuards && { alterGuards }),
+    };
     const healthy: Pick<RunningServer, "setServing">[] = [];
     const opened = <S extends { readonly address: string; close(): Promise<void> }>(server: S): S => {
       closers.push(() => server.close());

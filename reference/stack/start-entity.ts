@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { pemBlocks } from "../../certs/der.ts";
 import type { IdentityFiles } from "../../certs/pki.ts";
 import type { Log } from "../communications/log.ts";
+import type { ServerOptions } from "../communications/server.ts";
 import type { Registration } from "../communications/service.ts";
 import { watchFile } from "../communications/watched-file.ts";
 import { ledgerDatabase } from "../ledger/chain-store.ts";
@@ -27,6 +28,8 @@ export interface EntityStartOptions {
   readonly introspection: "off" | "required";
   /** What is served instead of the services as they are. */
   readonly alter?: (registrations: readonly Registration[]) => readonly Registration[];
+  /** What stands at its doors instead of the guards as they are, by the door's name. */
+  readonly alterGuards?: ServerOptions["alterGuards"];
 }
 
 export interface StartedEntity extends Endpoints {
