@@ -31,7 +31,7 @@ const SUBCOMMANDS: readonly Subcommand[] = [
   },
   {
     name: "operator",
-    description: "add users, keep their accounts, revoke certificates",
+    description: "add users, keep their accounts, revoke certificates, name the proposer of the ledger",
     load: async () => (await import("../reference/operator/cli.ts")).operatorCommand(),
   },
   {

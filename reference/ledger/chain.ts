@@ -75,6 +75,17 @@ export class Chain {
     return named.proposer === identity && Buffer.compare(named.publicKeySha256, sha256(publicKey.spki)) === 0;
   }
 
+  /** Whether what this signer signs at that time would be believed: its certificate may have run out or been revoked. */
+  trusts({ certificate: { certificates } }: Signer, timeUnixMs: bigint): boolean {
+    const [leaf = new Uint8Array(), ...intermediates] = certificates;
+    try {
+      this.trust.at(timeUnixMs).verify(leaf, intermediates);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
   /** Whether an operator orders this signer to propose the next block with this as its one transaction, whoever has proposed so far. */
   isTakeover({ transaction }: SubmittedTransaction, { identity, publicKey }: Signer): boolean {
     const says = takeoverOf(transaction);
@@ -93,7 +104,8 @@ export class Chain {
       const wall = BigInt(now.getTime());
       const timeUnixMs = wall > previous.timeUnixMs ? wall : previous.timeUnixMs;
       const height = previous.height + 1n;
-      this.#assertTrusted(signer, timeUnixMs);
+      // A block under a certificate that has run out would be worth nothing to anybody else.
+      if (!this.trusts(signer, timeUnixMs)) throw refusal(ErrorReason.LEDGER_UNAVAILABLE, "proposer certificate");
       const state = new LedgerState(this.#store);
       if (state.proposer() === undefined) state.setProposer(signer.identity, sha256(signer.publicKey.spki));
       const transactions: Uint8Array[] = [];
@@ -147,16 +159,6 @@ export class Chain {
       this.#named = new LedgerState(this.#store).proposer();
       this.height.advance(this.head.height);
     });
-  }
-
-  /** A block under a certificate that has run out would be worth nothing to anybody else. */
-  #assertTrusted({ certificate: { certificates } }: Signer, timeUnixMs: bigint): void {
-    const [leaf = new Uint8Array(), ...intermediates] = certificates;
-    try {
-      this.trust.at(timeUnixMs).verify(leaf, intermediates);
-    } catch {
-      throw refusal(ErrorReason.LEDGER_UNAVAILABLE, "proposer certificate");
-    }
   }
 
   async #append(block: Block, head: ChainHead, changes: ReadonlyMap<string, Uint8Array>): Promise<void> {

@@ -187,10 +187,12 @@ describe("taking over on an operator's word", () => {
     await submit(first);
     await reaches(second, 1n);
     await reaches(third, 1n);
+    expect((await statusOf(first)).proposer).toBe(true);
     identities.revoke(revoked);
     await first.stop();
     await first.start({ signer: revoked, ...settings });
     expect(await refusedWith(engineOf(first).submit([sign().envelope]))).toEqual(["Unavailable", "LEDGER_UNAVAILABLE"]);
+    expect((await statusOf(first)).proposer).toBe(false);
     expect(await outcomeOf(second, order(second.signer, (await headOfNode(second)).hash))).toBe(
       TransactionOutcome.ACCEPTED,
     );

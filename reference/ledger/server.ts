@@ -81,7 +81,7 @@ export async function createLedgerNode(options: LedgerNodeOptions): Promise<Ledg
     ...(options.finalityTimeoutMs === undefined ? {} : { finalityTimeoutMs: options.finalityTimeoutMs }),
     stopped: () => (started ? follower.stopped?.why : "starting"),
   });
-  const proposing = (): boolean => chain.mayPropose(signer);
+  const proposing = (): boolean => chain.mayPropose(signer) && chain.trusts(signer, BigInt(now().getTime()));
   const services = { chain, distribution, follower, engine, proposing, parameters };
 
   return {

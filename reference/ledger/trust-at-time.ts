@@ -27,6 +27,7 @@ interface Verdict {
 
 /** After this a verdict is asked for anew, so that lists which arrive meanwhile count. */
 const KEPT_MS = 60_000;
+const AHEAD_MS = 1000;
 const CACHE_SIZE = 4096;
 
 export class TrustAtTime {
@@ -78,9 +79,12 @@ export class TrustAtTime {
     return certificate;
   }
 
-  /** Tries an instant beyond, at double the distance, so that a long chain costs few verifications. */
+  /**
+   * Tries an instant beyond, at double the distance, so that a long chain costs few verifications; but hardly beyond now, since a revocation
+   * may come at any time.
+   */
   #extend(known: Verdict, leafDer: Uint8Array, at: number): boolean {
-    const beyond = at + Math.max(at - known.from, 1000);
+    const beyond = Math.min(at + Math.max(at - known.from, AHEAD_MS), Math.max(at, Date.now()) + AHEAD_MS);
     try {
       this.#trust.verifyAt(leafDer, new Date(beyond));
     } catch {

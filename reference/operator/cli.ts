@@ -13,6 +13,7 @@ import { type Account, AccountSchema } from "../../gen/x1410/v1/identity_pb.ts";
 import { ProfileError, profileText, readProfile, readProfileFile } from "../user/profile.ts";
 import { mayPass } from "../user/repetition.ts";
 import { collectIndustry, country, print, printJson, UnreachableError } from "../user/user-command.ts";
+import { addLedgerCommands } from "./ledger-commands.ts";
 import { type AccountContents, type Enrolment, Operator, userIdentity } from "./operator.ts";
 
 /** A command line that cannot be carried out; the message says what to give instead. */
@@ -37,10 +38,13 @@ interface AccountOptions extends OperatorOptions {
 const keyOption = () => new Option("--key <algorithm>", "algorithm of the key pair").choices(KEY_ALGORITHMS);
 
 export function operatorCommand(): Command {
-  const operator = new Command("operator").description("add users, keep their accounts, revoke certificates");
+  const operator = new Command("operator").description(
+    "add users, keep their accounts, revoke certificates, name the proposer of the ledger",
+  );
   addUsers(operator);
   addAccountChanges(operator);
   addCertificates(operator);
+  addLedgerCommands((name, description) => verb(operator, name, description), asOperator);
   return operator;
 }
 

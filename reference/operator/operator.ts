@@ -15,11 +15,14 @@ import {
   EntityKind,
   EntitySchema,
 } from "../../gen/x1410/v1/identity_pb.ts";
-import { SystemManagementService } from "../../gen/x1410/v1/ledger_service_pb.ts";
+import type { NetworkParameters } from "../../gen/x1410/v1/ledger_pb.ts";
+import { LedgerService, SystemManagementService } from "../../gen/x1410/v1/ledger_service_pb.ts";
 import { UserAccountService } from "../../gen/x1410/v1/user_account_pb.ts";
 import { Peers } from "../communications/peers.ts";
 import { refusal } from "../communications/refusal.ts";
+import { createSigner } from "../envelope/signer.ts";
 import { type Profile, tlsCredentials } from "../user/profile.ts";
+import { ProposerChange } from "./proposer-change.ts";
 
 /** What a user needs to be one. */
 export interface Enrolment {
@@ -39,13 +42,15 @@ export function userIdentity(name: string): string {
 
 export class Operator {
   readonly #peers: Peers;
-  readonly #managementIdentity: string;
+  readonly #profile: Profile;
   readonly #authorityIdentity: string;
+  readonly #parameters: NetworkParameters;
 
-  private constructor(peers: Peers, managementIdentity: string, authorityIdentity: string) {
+  private constructor(peers: Peers, profile: Profile, authorityIdentity: string, parameters: NetworkParameters) {
     this.#peers = peers;
-    this.#managementIdentity = managementIdentity;
+    this.#profile = profile;
     this.#authorityIdentity = authorityIdentity;
+    this.#parameters = parameters;
   }
 
   /** @throws ConnectError of the management; ENTITY_NOT_REGISTERED where the network has no certification authority */
@@ -58,9 +63,12 @@ export class Operator {
     try {
       const { parameters } = await peers.client(SystemManagementService, managementIdentity).getNetworkParameters({});
       const authority = parameters?.entities.find(({ kind }) => kind === EntityKind.CA);
-      if (authority === undefined) throw refusal(ErrorReason.ENTITY_NOT_REGISTERED, "certification authority");
+      if (parameters === undefined || authority === undefined) {
+        throw refusal(ErrorReason.ENTITY_NOT_REGISTERED, "certification authority");
+      }
       known.set(authority.identity, authority);
-      return new Operator(peers, managementIdentity, authority.identity);
+      for (const { entity } of parameters.ledgerNodes) if (entity !== undefined) known.set(entity.identity, entity);
+      return new Operator(peers, profile, authority.identity, parameters);
     } catch (cause) {
       peers.close();
       throw cause;
@@ -116,12 +124,42 @@ export class Operator {
     await this.#accounts.deleteAccount({ identity });
   }
 
+  /**
+   * Of the right to propose blocks (clause 6.1). Nodes are judged by the revocation lists of now: one that was revoked does not count, whatever it
+   * says of itself.
+   */
+  async proposerChange(): Promise<ProposerChange> {
+    const { revocationLists } = await this.#authority.getRevocationLists({});
+    const lists = revocationLists.map((der) => toPem("X509 CRL", der));
+    this.#peers.reload({ ...tlsCredentials(this.#profile), revocationLists: lists });
+    const { privateKeyPem, certificateChainPem } = this.#profile;
+    const { networkId, quorum, ledgerNodes } = this.#parameters;
+    return new ProposerChange({
+      networkId,
+      quorum,
+      signer: createSigner({ privateKeyPem, certificateChainPem }),
+      nodes: ledgerNodes.flatMap(({ entity }) =>
+        entity === undefined
+          ? []
+          : [
+              {
+                identity: entity.identity,
+                certificate: entity.certificate?.certificates[0] ?? new Uint8Array(),
+                ledger: this.#client(LedgerService, entity.identity),
+                system: this.#client(SystemManagementService, entity.identity),
+              },
+            ],
+      ),
+      now: () => new Date(),
+    });
+  }
+
   close(): void {
     this.#peers.close();
   }
 
   get #accounts(): Client<typeof UserAccountService> {
-    return this.#client(UserAccountService, this.#managementIdentity);
+    return this.#client(UserAccountService, this.#profile.managementIdentity);
   }
 
   get #authority(): Client<typeof CertificationAuthorityService> {

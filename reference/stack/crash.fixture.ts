@@ -20,6 +20,8 @@ export interface Ready {
 export interface ReadyEntity {
   readonly identity: string;
   readonly endpoint: string;
+  /** File with the chain. */
+  readonly certificate: string;
   readonly exposureEndpoint?: string;
   readonly enrolmentEndpoint?: string;
 }

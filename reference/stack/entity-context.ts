@@ -2,9 +2,11 @@
 import { ChainVerifier } from "../../certs/chain-verifier.ts";
 import { toPem } from "../../certs/der.ts";
 import { CertificationAuthorityService } from "../../gen/x1410/v1/certification_authority_pb.ts";
+import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { EntityKind } from "../../gen/x1410/v1/identity_pb.ts";
 import type { Log } from "../communications/log.ts";
 import { Peers } from "../communications/peers.ts";
+import { reasonOf, refusal } from "../communications/refusal.ts";
 import type { TlsCredentials } from "../communications/tls-credentials.ts";
 import { createSigner, type Signer } from "../envelope/signer.ts";
 import type { Network } from "./network.ts";
@@ -43,13 +45,20 @@ export class EntityContext {
   #credentials: TlsCredentials;
   readonly #servers: RevocationAware[] = [];
   #ownSigner: Signer;
+  /** The authority says that this entity's certificate was revoked. It then answers nothing else, not even the list that says so. */
+  #revoked = false;
   #refresh: NodeJS.Timeout | undefined;
 
   constructor(options: EntityOptions) {
     const { privateKeyPem, certificateChainPem, trustAnchorsPem, revocationListPems } = options.material;
     this.options = options;
     this.#ownSigner = createSigner({ privateKeyPem, certificateChainPem });
-    this.signer = currentSigner(() => this.#ownSigner);
+    this.signer = currentSigner(
+      () => this.#ownSigner,
+      () => {
+        if (this.#revoked) throw refusal(ErrorReason.CERTIFICATE_REVOKED, this.identity);
+      },
+    );
     this.trust = new ChainVerifier({
       trustAnchors: trustAnchorsPem,
       intermediates: certificateChainPem,
@@ -96,6 +105,7 @@ export class EntityContext {
     if (signer.identity !== this.identity) throw new TypeError(`the certificate is of ${signer.identity}`);
     this.#install({ ...this.#credentials, privateKey: privateKeyPem, certificateChain: certificateChainPem });
     this.#ownSigner = signer;
+    this.#revoked = false;
     this.options.log.info("certificate renewed", { entity: this.identity });
   }
 
@@ -121,6 +131,7 @@ export class EntityContext {
         .getRevocationLists({}, { timeoutMs: 10_000 });
       this.adopt(revocationLists);
     } catch (cause) {
+      this.#revoked ||= reasonOf(cause) === ErrorReason.CERTIFICATE_REVOKED;
       this.options.log.warn("revocation lists not refreshed", {
         error: cause instanceof Error ? cause.message : "unknown",
       });
@@ -133,8 +144,8 @@ export class EntityContext {
   }
 }
 
-/** What is built on a signer keeps it; this one follows renewals. */
-function currentSigner(current: () => Signer): Signer {
+/** What is built on a signer keeps it; this one follows renewals, and signs nothing once nobody would believe it. */
+function currentSigner(current: () => Signer, assertMaySign: () => void): Signer {
   return {
     get identity() {
       return current().identity;
@@ -148,6 +159,9 @@ function currentSigner(current: () => Signer): Signer {
     get certificate() {
       return current().certificate;
     },
-    sign: (payloadType, payload) => current().sign(payloadType, payload),
+    sign(payloadType, payload) {
+      assertMaySign();
+      return current().sign(payloadType, payload);
+    },
   };
 }
