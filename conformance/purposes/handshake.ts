@@ -227,13 +227,13 @@ export function handshakePurposes({ role, of, method, call, callIsAnswered }: Ha
       title: "serves nobody on an open connection whose certificate has expired since",
       capabilities: ["AAC1"],
       methods: [method],
-      stimulus: "a connection under a certificate for three seconds more; a call when they are over",
+      stimulus: "a connection under a certificate for four seconds more; a call when they are over",
       expected: { reason: ErrorReason.CERTIFICATE_EXPIRED },
       twin: "the call before, on the same connection",
       likelyMistake: "certificates are judged at the handshake only",
       async run(t) {
         // Whole seconds, as certificates have them.
-        const notAfter = new Date(Math.ceil(Date.now() / 1000) * 1000 + 2_000);
+        const notAfter = new Date(Math.ceil(Date.now() / 1000) * 1000 + 3_000);
         const connections = t.connections(t.authority.forge(newIdentity(t), { notAfter }));
         await t.positiveTwin("before, the call is answered", () => callIsAnswered(() => call(connections, t)));
         // A certificate is good to the end of its last second.
