@@ -2,6 +2,7 @@
 import { ConnectError } from "@connectrpc/connect";
 import { ErrorReason } from "../gen/x1410/v1/error_pb.ts";
 import { reasonOf, requirementOf } from "../reference/communications/refusal.ts";
+import { oneLine } from "./one-line.ts";
 
 /** One line without prefix, whatever was thrown. */
 export function failureLine(error: unknown): string {
@@ -17,8 +18,4 @@ export function failureLine(error: unknown): string {
   const general = error.name === "Error" || error.name === "TypeError";
   const cause = general && error.cause instanceof Error ? error.cause.message : "";
   return oneLine(cause === "" || text.includes(cause) ? text : `${text}: ${cause}`);
-}
-
-export function oneLine(text: string): string {
-  return text.trim().replace(/\s*\n\s*/g, " ");
 }

@@ -1,12 +1,13 @@
 // The command x1410. Each subcommand's code is loaded only when it is asked for.
 import { createRequire } from "node:module";
 import { Command, CommanderError } from "commander";
-import { failureLine, oneLine } from "./failure.ts";
+import { oneLine } from "./one-line.ts";
 
 interface Subcommand {
   readonly name: string;
   readonly description: string;
-  readonly load: () => Promise<Command>;
+  /** Gets the words of the command line after its name that are no options. */
+  readonly load: (words: readonly string[]) => Promise<Command>;
   /** Left out of the help: programs of this project call it. */
   readonly hidden?: true;
   /** Exit code where it could not do its work; 1 unless told. */
@@ -37,7 +38,7 @@ const SUBCOMMANDS: readonly Subcommand[] = [
   {
     name: "conformance",
     description: "test an implementation of X.1410, whole or in part",
-    load: async () => (await import("../conformance/cli.ts")).conformanceCommand(),
+    load: async (words) => (await import("../conformance/cli.ts")).conformanceCommand(words),
     // 1 and 2 are verdicts.
     faultCode: 3,
   },
@@ -70,24 +71,23 @@ export async function main(args: readonly string[]): Promise<void> {
   }
   const debug = args.includes("--debug");
   const rest = args.filter((arg) => arg !== "--debug");
-  const [first, second] = rest.filter((arg) => !arg.startsWith("-"));
-  const wanted = first === "help" ? second : first;
+  const words = rest.filter((arg) => !arg.startsWith("-"));
+  const [wanted, ...further] = words[0] === "help" ? words.slice(1) : words;
   const faultCode = SUBCOMMANDS.find(({ name }) => name === wanted)?.faultCode ?? 1;
   process.on("uncaughtException", (error) => {
-    fail(error, faultCode, debug);
-    process.exit();
+    void fail(error, faultCode, debug).finally(() => process.exit());
   });
   try {
-    const program = await createProgram(wanted);
+    const program = await createProgram(wanted, further);
     await program.parseAsync(rest, { from: "user" });
   } catch (error) {
     // commander has said already what it found.
     if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : faultCode;
-    else fail(error, faultCode, debug);
+    else await fail(error, faultCode, debug);
   }
 }
 
-async function createProgram(wanted: string | undefined): Promise<Command> {
+async function createProgram(wanted: string | undefined, words: readonly string[]): Promise<Command> {
   const program = new Command("x1410")
     .description("protocol, reference implementation and conformance kit for Recommendation ITU-T X.1410")
     .version(version(), "-V, --version")
@@ -95,7 +95,7 @@ async function createProgram(wanted: string | undefined): Promise<Command> {
     .exitOverride()
     .configureOutput({ outputError: (text, write) => write(`${oneLine(text.replace(/^error: /, "x1410: "))}\n`) });
   for (const { name, description, load, hidden = false } of SUBCOMMANDS) {
-    const command = name === wanted ? inherit(await load(), program) : new Command(name).description(description);
+    const command = name === wanted ? inherit(await load(words), program) : new Command(name).description(description);
     program.addCommand(command, { hidden });
   }
   return program;
@@ -113,8 +113,10 @@ function version(): string {
   return (createRequire(import.meta.url)("x1410/package.json") as { version: string }).version;
 }
 
-function fail(error: unknown, exitCode: number, debug: boolean): void {
+/** What explains failures knows every reason of the protocol: loaded when there is one. */
+async function fail(error: unknown, exitCode: number, debug: boolean): Promise<void> {
   process.exitCode = exitCode;
+  const { failureLine } = await import("./failure.ts");
   console.error(`x1410: ${failureLine(error)}`);
   if (debug && error instanceof Error) console.error(error.stack);
 }

@@ -4,7 +4,8 @@
 import type { Status } from "./catalogue.ts";
 import { type Pics, type PicsItem, proforma } from "./pics.ts";
 import { weaker } from "./protocol.ts";
-import type { Purpose, PurposeKind } from "./purposes/purpose.ts";
+import type { Purpose } from "./purposes/purpose.ts";
+import type { PurposeKind } from "./purposes/purpose-kind.ts";
 import { type TestedRole, testedRoles } from "./target.ts";
 
 export interface Filters {

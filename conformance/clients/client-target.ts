@@ -5,8 +5,9 @@ import type { OpenTarget } from "../commands/open-target.ts";
 import { kitVersion } from "../kit-version.ts";
 import { allBut, type Pics, readPics } from "../pics.ts";
 import { Stage, type StageOptions } from "../stage.ts";
-import { type ClientRole, clientRoles, Members, TargetError } from "../target.ts";
+import { type ClientRole, Members, TargetError } from "../target.ts";
 import { ClientBench, type ClientSettings, type PerformCommand } from "./client-bench.ts";
+import { clientRole, clientRoleNames } from "./client-role.ts";
 import {
   type Commands,
   clientCommands,
@@ -20,21 +21,13 @@ import { Counterparts } from "./counterparts.ts";
 
 const DEFAULT_COMMAND_SECONDS = 30;
 
-/** Names of the roles in a target file. */
-const roleNames: Readonly<Record<string, ClientRole>> = {
-  "data-provider": "dp",
-  "data-consumer": "dc",
-  dp: "dp",
-  dc: "dc",
-};
-
 /** The role of a file for a user's side; undefined where the file is one for servers, or cannot be read as YAML. */
 export async function clientRoleOf(path: string): Promise<ClientRole | undefined> {
   const stated: unknown = await readFile(path, "utf8")
     .then(parse)
     .catch(() => undefined);
   if (typeof stated !== "object" || stated === null || !("underTest" in stated)) return undefined;
-  return roleNames[String([stated.underTest].flat()[0])];
+  return clientRole(String([stated.underTest].flat()[0]));
 }
 
 /**
@@ -46,8 +39,7 @@ export async function readClientSettings(path: string): Promise<ClientSettings> 
     throw new TargetError(`cannot read the target file ${path} (${cause.code})`);
   });
   const role = await clientRoleOf(path);
-  if (role === undefined)
-    throw new TargetError(`${path}: underTest must be one of ${Object.keys(roleNames).join(", ")}`);
+  if (role === undefined) throw new TargetError(`${path}: underTest must be one of ${clientRoleNames.join(", ")}`);
   const members = new Members(path, "", parse(text)).allow(["name", "underTest", "commands", "ixit"]);
   const names = Object.keys(clientCommands[role]);
   const stated = members.section("commands", names);
@@ -127,12 +119,9 @@ export async function openClientTarget(options: OpenClientOptions): Promise<Open
   const bench = new ClientBench(settings, counterparts, perform);
   const target = { ...counterparts.settings, name: settings.name };
   const stage = new Stage(target, undefined, { client, seed, recordBytes }, bench);
-  return { stage, pics: given.length > 0 ? given : own, close: () => counterparts.close() };
+  const close = () => {
+    stage.disconnect();
+    return counterparts.close();
+  };
+  return { stage, pics: given.length > 0 ? given : own, close };
 }
-
-/** Roles as the command line has them. */
-export function clientRole(text: string): ClientRole | undefined {
-  return roleNames[text];
-}
-
-export const clientRoleNames: readonly string[] = [...clientRoles, "data-provider", "data-consumer"];

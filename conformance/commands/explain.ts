@@ -12,14 +12,11 @@ class UnknownPurposeError extends Error {
 }
 
 export function explainCommand(): Command {
-  return new Command("explain")
-    .description("say what a test purpose is for, what it does and what it expects")
-    .argument("<purpose>", "its id, e.g. TP/KSS/TV/BI-03")
-    .action((id: string) => {
-      const found = purposes.find((each) => each.id === id);
-      if (found === undefined) throw new UnknownPurposeError(`no test purpose ${id}; see x1410 conformance list`);
-      process.stdout.write(`${explanation(found).join("\n")}\n`);
-    });
+  return new Command("explain").argument("<purpose>", "its id, e.g. TP/KSS/TV/BI-03").action((id: string) => {
+    const found = purposes.find((each) => each.id === id);
+    if (found === undefined) throw new UnknownPurposeError(`no test purpose ${id}; see x1410 conformance list`);
+    process.stdout.write(`${explanation(found).join("\n")}\n`);
+  });
 }
 
 function explanation(purpose: Purpose): string[] {

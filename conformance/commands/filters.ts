@@ -1,6 +1,6 @@
 // The filters that commands over the suite share.
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { type PurposeKind, purposeEntities, purposeKinds } from "../purposes/purpose.ts";
+import { type PurposeKind, purposeEntities, purposeKinds } from "../purposes/purpose-kind.ts";
 import type { Filters } from "../selection.ts";
 
 export interface FilterOptions {

@@ -17,7 +17,6 @@ interface HarnessCommandOptions {
 
 export function harnessCommand(): Command {
   return new Command("harness")
-    .description("prepare the kit's own peers, certificates and a target file for an implementation")
     .requiredOption("--for <roles>", "what is under test, e.g. kss or kss,dss", rolesOf)
     .requiredOption("--out <folder>", "where to; used again where it exists")
     .option("--host <host>", "where the peers listen", "127.0.0.1")

@@ -20,7 +20,7 @@ class UnknownVersionError extends Error {
 }
 
 export function listCommand(): Command {
-  return withFilters(new Command("list").description("list the test purposes"))
+  return withFilters(new Command("list"))
     .option("--json", "as JSON")
     .option("--gaps", "what of the catalogue and the methods no purpose shows, and nobody has given a reason for")
     .option("--frozen [version]", "a frozen list with the digest of what each purpose asks, by default of this version")

@@ -7,7 +7,7 @@ import { profile, recommendation } from "../suite.ts";
 import { type EntityRole, entityRoles } from "../target.ts";
 
 export function picsCommand(): Command {
-  const command = new Command("pics").description("state what an implementation supports");
+  const command = new Command("pics");
   command
     .command("init")
     .description("write the proforma of an entity")

@@ -15,7 +15,6 @@ interface SignCommandOptions {
 
 export function signCommand(): Command {
   return new Command("sign")
-    .description("seal a report, with the statements it was made with, as CMS SignedData")
     .argument("<report>", "as run --json wrote it")
     .option("--pics <file...>", "the statements", [])
     .requiredOption("--key <file>", "of whoever vouches for the run: PKCS #8 in PEM")

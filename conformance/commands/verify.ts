@@ -14,7 +14,6 @@ interface VerifyCommandOptions {
 
 export function verifyCommand(): Command {
   return new Command("verify")
-    .description("verify evidence: seal, signer, every part, and that the report follows from its results")
     .argument("<folder>", "as sign made it")
     .requiredOption("--trust <file>", "authorities whose signers are believed, PEM")
     .option("--crl <file>", "their revocation lists, PEM; where given, every authority needs a current one")

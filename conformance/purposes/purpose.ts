@@ -5,17 +5,7 @@ import type { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { type ExpectedRefusal, expectationText, refusalFor } from "../refusal.ts";
 import type { EntityRole, TestedRole } from "../target.ts";
 import type { TestCase } from "../test-case.ts";
-
-/**
- * CA capability: it is there. BV valid behaviour: what is allowed works. BI invalid behaviour: what is wrong in itself is refused.
- * BO inopportune behaviour: what is right in itself but out of order is refused.
- */
-export const purposeKinds = ["CA", "BV", "BI", "BO"] as const;
-export type PurposeKind = (typeof purposeKinds)[number];
-
-/** Who is under test: a server, a user's side (DP, DC), or ALL for what several entities do together. */
-export const purposeEntities = ["DSSM", "KSS", "DSS", "DP", "DC", "ALL"] as const;
-export type PurposeEntity = (typeof purposeEntities)[number];
+import type { PurposeEntity, PurposeKind } from "./purpose-kind.ts";
 
 /** e.g. "TP/KSS/TV/BI-03": entity, component after the catalogue, kind, number of two digits or more. */
 export type PurposeId = `TP/${PurposeEntity}/${string}/${PurposeKind}-${string}`;

@@ -1,0 +1,84 @@
+// A run from the options of the command line to its exit code.
+import { campaign } from "../campaign.ts";
+import { clientRoleOf, openClientTarget } from "../clients/client-target.ts";
+import { readExpectedFailures } from "../expected-failures.ts";
+import { CampaignConsole } from "../report/campaign-console.ts";
+import { ConsoleReport } from "../report/console.ts";
+import { ProcedureConsole } from "../report/procedure-console.ts";
+import { prepareReportFiles, writeReportFiles } from "../report/report-files.ts";
+import { purposes } from "../suite.ts";
+import { entityRoles } from "../target.ts";
+import { filtersOf } from "./filters.ts";
+import { closeOnInterrupt } from "./interruption.ts";
+import { type OpenTarget, openTarget } from "./open-target.ts";
+import { procedureIds, type RunOptions } from "./run-options.ts";
+
+/** What a client shares and accesses: a few records say as much as many. */
+const CLIENT_RECORD_BYTES = 32 * 1024;
+
+/** Performs the purposes and sets the exit code. @throws TargetError, PicsError, ListenError, ImplementationError */
+export async function perform(options: RunOptions): Promise<void> {
+  const expectedFailures =
+    options.expectedFailures === undefined
+      ? new Map<string, string>()
+      : await readExpectedFailures(options.expectedFailures, new Set(purposes.map(({ id }) => id)));
+  await prepareReportFiles(options);
+  let interrupted = false;
+  const print = (line: string) => interrupted || process.stdout.write(`${line}\n`);
+  const coloured = process.stdout.isTTY === true;
+  const steps = options.procedures === true || options.procedure !== undefined;
+  const report = steps
+    ? new ProcedureConsole(new ConsoleReport(print, coloured))
+    : new CampaignConsole(print, coloured);
+  if (options.target === undefined)
+    print(`Starting ${options.for ?? options.reference.join(", ")} of the reference in a temporary directory …`);
+  const common = { pics: options.pics, command: options.command, client: options.client, seed: options.seed };
+  const recordBytes = options.mib * 1024 * 1024;
+  const file = options.target;
+  const role = options.for ?? (file === undefined ? undefined : await clientRoleOf(file));
+  let target: OpenTarget | undefined;
+  const undisturbed = closeOnInterrupt(async () => {
+    interrupted = true;
+    await target?.close();
+  });
+  try {
+    target =
+      role === undefined
+        ? await openTarget({ ...common, file, reference: options.reference, recordBytes })
+        : await openClientTarget({ ...common, file, role, recordBytes: CLIENT_RECORD_BYTES });
+    const procedureGlobs = (options.procedure ?? procedureIds).map((id) => `TP/ALL/${id}/*`);
+    const result = await campaign(target.stage, {
+      purposes,
+      filters: steps ? { ids: procedureGlobs } : filtersOf(options),
+      pics: target.pics,
+      expectedFailures,
+      // A figure is read from top to bottom.
+      parallel: steps ? 1 : options.parallel,
+      budgetMs: options.budget * 1000,
+      reproduce: (id) => commandFor(id, options),
+      onSelection: (selection) => report.selection(selection),
+      onBegin: (purpose) => report.begin(purpose),
+      onStep: (step) => report.step(step),
+      onResult: (one, purpose) => report.result(one, purpose),
+    });
+    report.summary(result);
+    await writeReportFiles(result, options);
+    process.exitCode = result.exitCode;
+  } finally {
+    await target?.close();
+    undisturbed();
+  }
+}
+
+/** One line for a shell that performs the purpose alone, under the same circumstances. */
+function commandFor(id: string, options: RunOptions): string {
+  const { target, reference, client, seed, pics, command } = options;
+  const quoted = (text: string) => (/^[\w./:=-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
+  const words = ["npx x1410 conformance run", `--id ${quoted(id)}`];
+  if (target !== undefined) words.push(`--target ${quoted(target)}`);
+  else if (options.for !== undefined)
+    words.push(`--for ${options.for}`, ...(command === undefined ? [] : [`--command ${quoted(command)}`]));
+  else if (reference.length < entityRoles.length) words.push(`--reference ${reference.join(",")}`);
+  if (pics.length > 0) words.push(`--pics ${pics.map(quoted).join(" ")}`);
+  return [...words, `--client ${client}`, `--seed ${quoted(seed)}`].join(" ");
+}
