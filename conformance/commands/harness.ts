@@ -1,7 +1,5 @@
 // `x1410 conformance harness`: everything that an implementation needs to be tested with the kit's own peers around it, in a folder.
 import { Command, InvalidArgumentError } from "commander";
-import { Harness } from "../harness/harness.ts";
-import { type HarnessFolder, writeHarnessFolder } from "../harness/harness-folder.ts";
 import { defaultBasePort, type EntityRole, entityRoles } from "../target.ts";
 import { wholeNumber } from "./filters.ts";
 
@@ -34,7 +32,8 @@ export function harnessCommand(): Command {
 
 async function prepare(options: HarnessCommandOptions): Promise<void> {
   const { host, basePort, serve } = options;
-  const folder: HarnessFolder = await writeHarnessFolder({
+  const { writeHarnessFolder } = await import("../harness/harness-folder.ts");
+  const folder = await writeHarnessFolder({
     directory: options.out,
     roles: options.for,
     name: options.name,
@@ -44,6 +43,7 @@ async function prepare(options: HarnessCommandOptions): Promise<void> {
   });
   process.stdout.write(`${folder.settings}\n`);
   if (serve !== true) return;
+  const { Harness } = await import("../harness/harness.ts");
   const harness = await Harness.start({
     directory: options.out,
     host,
