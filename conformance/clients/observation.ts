@@ -19,6 +19,8 @@ export interface ObservedCall {
   /** Which of the kit's ports it came to: that of the network, or an impostor's. */
   readonly impostor: boolean;
   readonly session: string;
+  /** Everything else that came as metadata, in one text. */
+  readonly metadata: string;
   readonly requests: Message[];
   readonly responses: Message[];
   /** "OK", a canonical code, or "" while it goes on. */
@@ -41,7 +43,7 @@ export class Watch {
     return this.calls.filter((call) => call.method === method);
   }
 
-  begin(call: Pick<ObservedCall, "method" | "to" | "impostor" | "session">, from: string): Note {
+  begin(call: Pick<ObservedCall, "method" | "to" | "impostor" | "session" | "metadata">, from: string): Note {
     const observed: ObservedCall = {
       ...call,
       order: this.calls.length,
@@ -134,7 +136,8 @@ function watched(
     const watch = watches.get(identity);
     if (watch === undefined) return original(input, context);
     const session = context.requestHeader.get("x1410-session") ?? "";
-    const note = watch.begin({ method, to, impostor, session }, identity);
+    const metadata = [...context.requestHeader].map(([name, value]) => `${name}: ${value}`).join("\n");
+    const note = watch.begin({ method, to, impostor, session, metadata }, identity);
     const handle = watch.alterations
       .filter((alteration) => alteration.method === method)
       .reduce((inner, { wrap }) => wrap(inner), original);

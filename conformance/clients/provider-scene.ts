@@ -90,9 +90,17 @@ function lastOf({ calls }: Outcome, method: ObservedCall["method"]): ObservedCal
   return call;
 }
 
+function parsed(stored: Uint8Array): DataSharingPackage {
+  try {
+    return fromBinary(DataSharingPackageSchema, stored);
+  } catch {
+    expect(false, "a package of metadata and encrypted data (what was stored does not parse)");
+  }
+}
+
 /** The package as its two fields. */
-export function opened({ stored }: Published): DataSharingPackage {
-  const message = fromBinary(DataSharingPackageSchema, stored);
+export function opened({ stored }: Pick<Published, "stored">): DataSharingPackage {
+  const message = parsed(stored);
   expect(
     message.metadata !== undefined && message.encryptedData.length > 0,
     "a package of metadata and encrypted data",

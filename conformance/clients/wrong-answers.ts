@@ -1,8 +1,11 @@
 // Answers of the kit's servers that a user's side must not believe.
-import { create } from "@bufbuild/protobuf";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { DataDistributionService, GetPackageResponseSchema } from "../../gen/x1410/v1/data_distribution_pb.ts";
 import { DataSharingAccessService, type RequestAccessResponse } from "../../gen/x1410/v1/data_sharing_access_pb.ts";
 import { type RequestedPermission, RequestedPermissionSchema } from "../../gen/x1410/v1/data_sharing_pb.ts";
+import { SignedEnvelopeSchema } from "../../gen/x1410/v1/envelope_pb.ts";
+import { EntityKind, EntitySchema } from "../../gen/x1410/v1/identity_pb.ts";
+import { TransactionSchema } from "../../gen/x1410/v1/ledger_pb.ts";
 import { SystemManagementService } from "../../gen/x1410/v1/ledger_service_pb.ts";
 import { signMessage } from "../../reference/envelope/sign.ts";
 import type { Signer } from "../../reference/envelope/signer.ts";
@@ -38,6 +41,14 @@ export function permissionAltered(
   });
 }
 
+/** The same transaction, signed anew by the management: true in every word, and in no block. */
+export async function signedOffLedger(t: TestCase, transaction: Uint8Array): Promise<Uint8Array> {
+  const { message } = verifyEnvelope(fromBinary(SignedEnvelopeSchema, transaction), TransactionSchema, t.trust);
+  message.nonce = t.random(message.nonce.length);
+  const signer = await t.bench.counterparts.signer("dssm");
+  return toBinary(SignedEnvelopeSchema, signMessage(signer, TransactionSchema, message));
+}
+
 /** Other bytes instead of the stored ones. Size and digests fit them: whoever stores the bytes, and the management, may lie together. */
 export function packageReplaced(bytes: Uint8Array): readonly Alteration[] {
   const digest = sha256(bytes);
@@ -60,6 +71,24 @@ export function packageReplaced(bytes: Uint8Array): readonly Alteration[] {
         },
     ),
   ];
+}
+
+/** A key storage server of the network that is none of the provider's; its certificate is right. Answers its identity. */
+export async function otherKeyStorage(t: TestCase, client: ClientUnderTest): Promise<string> {
+  const { counterparts } = t.bench;
+  const identity = "urn:x1410:entity:kss:other";
+  const other = await counterparts.impostor("kss", counterparts.authority.issue("kss", "other"));
+  t.cleanUp(() => other.close());
+  client.alter(
+    unary(SystemManagementService.method.getNetworkParameters, (original) => async (request, context) => {
+      const answer = await original(request, context);
+      const { parameters } = answer;
+      if (parameters === undefined) return answer;
+      const entity = create(EntitySchema, { identity, kind: EntityKind.KSS, endpoint: other.endpoint });
+      return { ...answer, parameters: { ...parameters, entities: [...parameters.entities, entity] } };
+    }),
+  );
+  return identity;
 }
 
 /** The entity is where the impostor is, by settings and by what the management tells of the network (U4). */

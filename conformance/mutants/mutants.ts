@@ -8,6 +8,7 @@ import { Stage } from "../stage.ts";
 import { purposes } from "../suite.ts";
 import { entityRoles, isServer } from "../target.ts";
 import { accessManagementMutants } from "./access-management.ts";
+import { type ClientTrial, clientMutants, tryClientMutants } from "./client-mutants.ts";
 import { communicationsMutants } from "./communications.ts";
 import { dataStorageServerMutants } from "./data-storage-server.ts";
 import { keyStorageServerMutants } from "./key-storage-server.ts";
@@ -15,15 +16,19 @@ import { ledgerEvidenceMutants } from "./ledger-evidence.ts";
 import { alterable, alterableGuards, type Mutant } from "./mutant.ts";
 import { policyManagementMutants } from "./policy-management.ts";
 import { skippedCheckMutants } from "./skipped-checks.ts";
+import { validManagementMutants } from "./valid-management.ts";
+import { validStorageMutants } from "./valid-storage.ts";
 
 export const mutants: readonly Mutant[] = [
   ...communicationsMutants,
   ...skippedCheckMutants,
+  ...validManagementMutants,
   ...policyManagementMutants,
   ...ledgerEvidenceMutants,
   ...accessManagementMutants,
   ...keyStorageServerMutants,
   ...dataStorageServerMutants,
+  ...validStorageMutants,
 ];
 
 export interface Trial {
@@ -127,16 +132,20 @@ function concerned({ foundBy, alterations = [] }: Mutant): readonly Purpose[] {
 async function main(args: readonly string[]): Promise<void> {
   const { log } = new Console(process.stdout);
   const wanted = args.filter((arg) => !arg.startsWith("--"));
-  const chosen = mutants.filter(({ id }) => wanted.length === 0 || wanted.includes(id));
-  const trials = await tryMutants(chosen, {
-    wide: args.includes("--wide"),
-    onTrial: (trial) => {
-      const { mutant, failed, missed } = trial;
-      log(`${found(trial) ? "found   " : "SURVIVED"} ${mutant.id}, clause ${mutant.clause}: ${mutant.breaks}`);
-      for (const { id, expected } of failed) log(`           ${id}: expected ${expected}`);
-      for (const text of missed) log(`           not found by ${text}`);
-    },
-  });
+  const among = ({ id }: { readonly id: string }) => wanted.length === 0 || wanted.includes(id);
+  const show = (trial: Trial | ClientTrial) => {
+    const { mutant, failed, missed } = trial;
+    log(`${found(trial) ? "found   " : "SURVIVED"} ${mutant.id}, clause ${mutant.clause}: ${mutant.breaks}`);
+    for (const { id, expected } of failed) log(`           ${id}: expected ${expected}`);
+    for (const text of missed) log(`           not found by ${text}`);
+  };
+  const options = { wide: args.includes("--wide"), onTrial: show };
+  const servers = mutants.filter(among);
+  const users = clientMutants.filter(among);
+  const trials = [
+    ...(servers.length > 0 ? await tryMutants(servers, options) : []),
+    ...(users.length > 0 ? await tryClientMutants(users, options) : []),
+  ];
   const survivors = trials.filter((trial) => !found(trial));
   log(`${trials.length - survivors.length} passed, ${survivors.length} failed`);
   process.exitCode = survivors.length === 0 && trials.length > 0 ? 0 : 1;

@@ -7,9 +7,9 @@ import { InformationPublicationService } from "../../gen/x1410/v1/information_pu
 import { KeyStorageService } from "../../gen/x1410/v1/key_storage_pb.ts";
 import { keyAddress } from "../../reference/communications/address.ts";
 import { expectRefused, type Outcome } from "../clients/client-under-test.ts";
-import { access, type ConsumerScene, consumerScene, consumerTwin } from "../clients/consumer-scene.ts";
-import { grantAltered, permissionAltered } from "../clients/wrong-answers.ts";
-import { unary } from "../mutants/mutant.ts";
+import { access, type ConsumerScene, consumerScene, consumerTwin, expectPlaintext } from "../clients/consumer-scene.ts";
+import { grantAltered, otherKeyStorage, permissionAltered, signedOffLedger } from "../clients/wrong-answers.ts";
+import { type Alteration, unary } from "../mutants/mutant.ts";
 import { withBitFlipped } from "../mutation.ts";
 import { expect } from "../procedures/procedure.ts";
 import type { TestCase } from "../test-case.ts";
@@ -141,55 +141,6 @@ const rows: readonly WrongGrant[] = [
     further: noKeyAskedFor,
   },
   {
-    id: "TP/DC/DC/BI-18",
-    title: "takes its token nowhere but where the provider has stored the key",
-    what: "the key's address in the grant names another key storage server",
-    clause: "7.3.2",
-    capabilities: ["C5", "C6", "X3"],
-    likelyMistake:
-      "addresses are taken from the management's answer, and the provider's signature over them is ignored",
-    prepare: (_, { client, shared }) =>
-      client.alter(
-        grantAltered((grant) => ({
-          ...grant,
-          ...(grant.key && {
-            key: { ...grant.key, keyAddress: keyAddress("urn:x1410:entity:kss:other", shared.key.id) },
-          }),
-        })),
-      ),
-    further: noKeyAskedFor,
-  },
-  {
-    id: "TP/DC/DC/BI-19",
-    title: "refuses data-sharing information that its provider did not sign",
-    what: "usage and price are changed in the information, and the signed policy beside it is as it was",
-    clause: "6.2.1",
-    capabilities: ["C3", "C5"],
-    likelyMistake: "what is shown is taken from the plain information, and the signed policy is not opened",
-    prepare(_, { client }) {
-      const altered = (published: PublishedInformation): PublishedInformation => {
-        const copy = clone(PublishedInformationSchema, published);
-        if (copy.information?.attributes !== undefined) copy.information.attributes.usage = "whatever you like";
-        return copy;
-      };
-      client.alter(
-        unary(InformationPublicationService.method.getInformation, (original) => async (request, context) => {
-          const answer = await original(request, context);
-          return { ...answer, ...(answer.information && { information: altered(answer.information) }) };
-        }),
-        unary(InformationPublicationService.method.searchInformation, (original) => async (request, context) => {
-          const answer = await original(request, context);
-          return { ...answer, information: answer.information.map(altered) };
-        }),
-        grantAltered((grant) => ({
-          ...grant,
-          ...(grant.information && { information: altered(grant.information) }),
-        })),
-      );
-    },
-    further: noKeyAskedFor,
-  },
-  {
     id: "TP/DC/DC/BI-20",
     title: "refuses an access that is not shown to be on the ledger",
     what: "the proof of inclusion is left out",
@@ -201,18 +152,17 @@ const rows: readonly WrongGrant[] = [
   },
   {
     id: "TP/DC/DC/BI-21",
-    title: "refuses a proof that does not lead to the block's root",
-    what: "one bit of the transaction in the proof is flipped",
+    title: "refuses a transaction that is in no block",
+    what: "the proof's transaction is signed by the management and true, and not the one in the block",
     clause: "6",
     capabilities: [],
     requires: ["LEDGER-EVIDENCE"],
-    likelyMistake: "the header's signature is verified, and the path from the transaction to its root is not computed",
-    prepare: (_, { client }) =>
+    likelyMistake: "signatures are verified, and the path from the transaction to the block's root is not computed",
+    prepare: (t, { client }) =>
       client.alter(
-        grantAltered((grant) => {
+        grantAltered(async (grant) => {
           if (grant.proof === undefined) return grant;
-          const transaction = Uint8Array.from(grant.proof.transaction);
-          transaction[40] = (transaction[40] ?? 0) ^ 1;
+          const transaction = await signedOffLedger(t, grant.proof.transaction);
           return { ...grant, proof: { ...grant.proof, transaction } };
         }),
       ),
@@ -255,4 +205,92 @@ function wrongGrant(row: WrongGrant): Purpose {
   });
 }
 
-export const consumerGrantPurposes: readonly Purpose[] = rows.map(wrongGrant);
+interface WrongPlace {
+  readonly id: PurposeId;
+  readonly title: string;
+  readonly what: string;
+  readonly clause: string;
+  readonly capabilities: readonly string[];
+  readonly likelyMistake: string;
+  readonly alterations: (address: string) => readonly Alteration[];
+}
+
+const places: readonly WrongPlace[] = [
+  {
+    id: "TP/DC/DC/BI-18",
+    title: "takes its token nowhere but where the provider has stored the key",
+    what: "the key's address in the grant names another key storage server of the network",
+    clause: "7.3.2",
+    capabilities: ["C5", "C6", "X3"],
+    likelyMistake:
+      "addresses are taken from the management's answer, and the provider's signature over them is ignored",
+    alterations: (address) => [
+      grantAltered((grant) => ({ ...grant, ...(grant.key && { key: { ...grant.key, keyAddress: address } }) })),
+    ],
+  },
+  {
+    id: "TP/DC/DC/BI-19",
+    title: "takes no address from information that its provider did not sign",
+    what: "the key's address is changed in the published information, and the signed policy beside it is as it was",
+    clause: "6.2.1",
+    capabilities: ["C3", "C5"],
+    likelyMistake: "the plain information is used, and the signed policy is not opened",
+    alterations(address) {
+      const altered = (published: PublishedInformation): PublishedInformation => {
+        const copy = clone(PublishedInformationSchema, published);
+        if (copy.information !== undefined) copy.information.keyAddress = address;
+        return copy;
+      };
+      return [
+        unary(InformationPublicationService.method.getInformation, (original) => async (request, context) => {
+          const answer = await original(request, context);
+          return { ...answer, ...(answer.information && { information: altered(answer.information) }) };
+        }),
+        unary(InformationPublicationService.method.searchInformation, (original) => async (request, context) => {
+          const answer = await original(request, context);
+          return { ...answer, information: answer.information.map(altered) };
+        }),
+        grantAltered((grant) => ({
+          ...grant,
+          ...(grant.information && { information: altered(grant.information) }),
+          ...(grant.key && { key: { ...grant.key, keyAddress: address } }),
+        })),
+      ];
+    },
+  },
+];
+
+/** Whoever knows the right place may use it: nothing but a token at the wrong one is a fault. */
+function wrongPlace({ id, title, what, clause, capabilities, likelyMistake, alterations }: WrongPlace): Purpose {
+  return purpose({
+    id,
+    title,
+    clause,
+    steps: ["F4.11", "F4.12.2"],
+    capabilities,
+    commands: ["access"],
+    initialState: "data shared with an access permission; a further key storage server in the network",
+    stimulus: what,
+    expected: "no call reaches the further key storage server",
+    twin: "an access with the management's own answer",
+    diagram: [
+      ["DC", "DSSM", "RequestAccess, signed"],
+      ["DSSM", "DC", what],
+      ["DC", "tester", "refused, or the right key storage server"],
+    ],
+    likelyMistake,
+    budgetSeconds: 90,
+    async run(t) {
+      await consumerTwin(t);
+      const scene = await consumerScene(t);
+      const other = await otherKeyStorage(t, scene.client);
+      scene.client.alter(...alterations(keyAddress(other, scene.shared.key.id)));
+      const outcome = await access(scene);
+      expect(!outcome.calls.some(({ impostor }) => impostor), "no call to a server that the provider did not name");
+      if (outcome.code === 0) expectPlaintext(outcome, scene);
+      t.seen(`the token went nowhere else: ${what}`);
+    },
+  });
+}
+
+export const consumerGrantPurposes: readonly Purpose[] = [...rows.map(wrongGrant), ...places.map(wrongPlace)];

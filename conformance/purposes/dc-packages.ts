@@ -18,7 +18,6 @@ import { packageReplaced } from "../clients/wrong-answers.ts";
 import { unary } from "../mutants/mutant.ts";
 import { sha256 } from "../roles/data-provider.ts";
 import type { TestCase } from "../test-case.ts";
-import { sharedData } from "./dssm-shared-data.ts";
 import { type Purpose, type PurposeId, purpose } from "./purpose.ts";
 
 interface WrongPackage {
@@ -46,11 +45,13 @@ const rows: readonly WrongPackage[] = [
   {
     id: "TP/DC/DC/BI-02",
     title: "refuses another package of the same provider",
-    what: "it is another package that the same provider signed",
+    what: "it is another package that the same provider signed, under the same key",
     likelyMistake: "a signature of the right provider suffices, and the package id inside is not compared",
-    async replacement(_, t) {
-      const other = await sharedData(t, { accessTimes: 3, readOnly: false });
-      return t.consumer.getPackage(other.stored.id, () => {});
+    replacement(_, t, { shared }) {
+      const { provider } = t;
+      const encrypted = provider.encrypt(t.seeded(shared.plaintext.length), shared.secret, shared.key);
+      const other = { ...shared.stored, id: Buffer.from(t.random(16)).toString("hex") };
+      return provider.package(provider.metadata(shared.key, other, encrypted.encryptedData), encrypted).bytes;
     },
   },
   {

@@ -84,8 +84,9 @@ export const consumerUsagePurposes: readonly Purpose[] = [
       expect(redeemed?.accessToken === accessToken && redeemed.keyId === scene.shared.key.id, "GetKey with this token");
       const bytes = Buffer.from(accessToken);
       const leaks = outcome.calls.filter(
-        ({ method, requests }) =>
-          method !== getKey && requests.some((message) => encoded(method, message).includes(bytes)),
+        ({ method, requests, metadata }) =>
+          method !== getKey &&
+          (metadata.includes(accessToken) || requests.some((message) => encoded(method, message).includes(bytes))),
       );
       expect(
         leaks.length === 0,

@@ -19,9 +19,11 @@ import { verifyEnvelope } from "../../reference/envelope/verify.ts";
 import { expectAccepted, type Outcome } from "../clients/client-under-test.ts";
 import type { ObservedCall } from "../clients/observation.ts";
 import { providerTwin, publicationOf, publish, publishedBy } from "../clients/provider-scene.ts";
+import { signedOffLedger } from "../clients/wrong-answers.ts";
 import { type Alteration, unary } from "../mutants/mutant.ts";
 import { expect } from "../procedures/procedure.ts";
 import { same } from "../roles/user.ts";
+import type { TestCase } from "../test-case.ts";
 import { type Purpose, type PurposeId, purpose } from "./purpose.ts";
 
 const { registerKey, storeKey } = KeyStorageService.method;
@@ -43,16 +45,16 @@ interface WrongAnswer {
   readonly capabilities: readonly string[];
   readonly requires?: readonly string[];
   readonly likelyMistake: string;
-  readonly alterations: () => readonly Alteration[];
+  readonly alterations: (t: TestCase) => readonly Alteration[];
   /** Methods that must not be called afterwards. */
   readonly never?: readonly ObservedCall["method"][];
 }
 
 /** The record of the policy in the answer to ConfirmStorage, changed. */
-function confirmation(change: (answer: ConfirmStorageResponse) => void): Alteration {
+function confirmation(change: (answer: ConfirmStorageResponse) => Promise<void> | void): Alteration {
   return unary(confirmStorage, (original) => async (request, context) => {
     const answer = clone(ConfirmStorageResponseSchema, await original(request, context));
-    change(answer);
+    await change(answer);
     return answer;
   });
 }
@@ -100,16 +102,16 @@ const rows: readonly WrongAnswer[] = [
   },
   {
     id: "TP/DP/DP/BI-03",
-    title: "takes no proof that does not lead to the block's root",
-    what: "one bit of the transaction in the proof is flipped",
+    title: "takes no transaction that is in no block",
+    what: "the proof's transaction is signed by the management and true, and not the one in the block",
     clause: "6",
     steps: ["F3.9.1"],
     capabilities: ["P9"],
     requires: ["LEDGER-EVIDENCE"],
-    likelyMistake: "the header's signature is verified, and the path from the transaction to its root is not computed",
-    alterations: () => [
-      confirmation(({ policy }) => {
-        if (policy?.proof !== undefined) policy.proof.transaction = flipped(policy.proof.transaction, 40);
+    likelyMistake: "signatures are verified, and the path from the transaction to the block's root is not computed",
+    alterations: (t) => [
+      confirmation(async ({ policy }) => {
+        if (policy?.proof !== undefined) policy.proof.transaction = await signedOffLedger(t, policy.proof.transaction);
       }),
     ],
   },
@@ -213,7 +215,7 @@ function wrongAnswer(row: WrongAnswer): Purpose {
     async run(t) {
       await providerTwin(t);
       const scene = await publicationOf(t);
-      scene.client.alter(...alterations());
+      scene.client.alter(...alterations(t));
       const outcome = await publish(scene);
       expect(outcome.code !== 0, `another exit code than 0 where ${what}`);
       const called = never.filter((method) => outcome.calls.some((call) => call.method === method));

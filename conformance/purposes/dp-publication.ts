@@ -279,8 +279,9 @@ export const providerPublicationPurposes: readonly Purpose[] = [
       const grant = await consumer.requestAccess(consumer.signRequest(consumer.accessRequest(found)));
       const { keyId, packageId } = found.information;
       const key = await consumer.getKey(grant.accessToken, keyId, () => {});
-      const { ciphertext } = consumer.validate(await consumer.getPackage(packageId, () => {}), found.information);
-      expect(same(consumer.decrypt(ciphertext, key, keyId), scene.plaintext), "the plaintext that was shared");
+      const stored = await consumer.getPackage(packageId, () => {});
+      const { encryptedData } = opened({ stored });
+      expectPlaintext(encryptedData, { key, keyId }, scene.plaintext);
       t.seen(`accessed: ${scene.plaintext.length} bytes`);
     },
   }),
@@ -337,7 +338,7 @@ function answerOf<T>({ calls }: Outcome, method: ObservedCall["method"]): T {
   return call.responses[0] as T;
 }
 
-function decrypted(ciphertext: Uint8Array, { key, keyId }: Published): Uint8Array {
+function decrypted(ciphertext: Uint8Array, { key, keyId }: Pick<Published, "key" | "keyId">): Uint8Array {
   try {
     return decryptBytes(ciphertext, key, Buffer.from(keyId, "ascii"));
   } catch {
@@ -345,7 +346,11 @@ function decrypted(ciphertext: Uint8Array, { key, keyId }: Published): Uint8Arra
   }
 }
 
-function expectPlaintext(ciphertext: Uint8Array, published: Published, plaintext: Uint8Array): void {
+function expectPlaintext(
+  ciphertext: Uint8Array,
+  published: Pick<Published, "key" | "keyId">,
+  plaintext: Uint8Array,
+): void {
   expect(same(decrypted(ciphertext, published), plaintext), "the plaintext of {input}, byte for byte");
 }
 
