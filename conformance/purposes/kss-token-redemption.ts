@@ -8,46 +8,8 @@ import { same } from "../roles/user.ts";
 import type { TestCase } from "../test-case.ts";
 import { atOnce } from "./at-once.ts";
 import { keyStorage, orderFor, redeem, type StoredKey, storedKey } from "./kss-stored-key.ts";
-import { type Purpose, type PurposeId, purpose } from "./purpose.ts";
-
-const common = {
-  clause: "6.2.3",
-  steps: ["F4.13.1", "A2.10.1"],
-  capabilities: ["TV1", "TV2"],
-  methods: ["KeyStorageService/GetKey"],
-  tester: ["dssm"],
-  initialState: "a key stored by a provider who named the tester's management",
-} as const;
-
-const seconds = () => Math.floor(Date.now() / 1000);
-
-interface WrongToken {
-  readonly id: PurposeId;
-  readonly title: string;
-  readonly stimulus: string;
-  readonly reason: ErrorReason;
-  readonly likelyMistake: string;
-  readonly capabilities?: readonly string[];
-  /** The token that is refused; `good` is one that nothing is wrong with. */
-  readonly wrong: (t: TestCase, key: StoredKey, good: string) => Promise<string> | string;
-}
-
-function wrongToken({ wrong, reason, ...spec }: WrongToken): Purpose {
-  return purpose({
-    ...common,
-    ...spec,
-    expected: { reason },
-    twin: "GetKey with a good token for the same key",
-    async run(t) {
-      const key = await storedKey(t);
-      const good = await t.management.issue(orderFor(t, key));
-      await t.positiveTwin("a good token gets the key", () => redeem(t, good, key));
-      const another = await t.management.issue(orderFor(t, key));
-      const token = await wrong(t, key, another);
-      await t.expectRefusal(() => redeem(t, token, key));
-    },
-  });
-}
+import { type Purpose, purpose } from "./purpose.ts";
+import { getKeyByToken, seconds, type WrongToken, wrongToken } from "./wrong-token.ts";
 
 const issued = (claims: (t: TestCase, key: StoredKey) => Record<string, unknown>): WrongToken["wrong"] => {
   return (t, key) => t.management.issue(orderFor(t, key), { claims: claims(t, key) });
@@ -181,7 +143,7 @@ const wrongTokens: readonly WrongToken[] = [
 export const tokenRedemptionPurposes: readonly Purpose[] = [
   ...wrongTokens.map(wrongToken),
   purpose({
-    ...common,
+    ...getKeyByToken,
     id: "TP/KSS/TV/BI-29",
     title: "refuses a token from a renewed certificate of the same user",
     stimulus: "GetKey over another certificate that names the same user",
@@ -198,7 +160,7 @@ export const tokenRedemptionPurposes: readonly Purpose[] = [
     },
   }),
   purpose({
-    ...common,
+    ...getKeyByToken,
     id: "TP/KSS/TV/BV-03",
     title: "allows for a clock that is half a minute apart",
     stimulus: "GetKey with a token that expired 30 s ago, and one that begins in 30 s",
@@ -217,7 +179,7 @@ export const tokenRedemptionPurposes: readonly Purpose[] = [
     },
   }),
   purpose({
-    ...common,
+    ...getKeyByToken,
     id: "TP/KSS/TV/BV-04",
     title: "takes the token's type in its long form as well",
     stimulus: "GetKey with typ application/at+jwt (RFC 9068, 4)",
@@ -230,7 +192,7 @@ export const tokenRedemptionPurposes: readonly Purpose[] = [
     },
   }),
   purpose({
-    ...common,
+    ...getKeyByToken,
     id: "TP/KSS/TV/BV-05",
     title: "accepts tokens of two managements for the keys that name them",
     capabilities: ["TV2", "KSM6"],
@@ -246,7 +208,7 @@ export const tokenRedemptionPurposes: readonly Purpose[] = [
     },
   }),
   purpose({
-    ...common,
+    ...getKeyByToken,
     id: "TP/KSS/TV/BV-06",
     title: "gives the key to one of many redemptions of one token that come at once",
     capabilities: ["TV2", "KSM6"],
@@ -267,7 +229,7 @@ export const tokenRedemptionPurposes: readonly Purpose[] = [
     },
   }),
   purpose({
-    ...common,
+    ...getKeyByToken,
     id: "TP/KSS/TV/BV-07",
     title: "gives the key to all of many redemptions under one request id that come at once",
     capabilities: ["KSM6"],
@@ -286,7 +248,7 @@ export const tokenRedemptionPurposes: readonly Purpose[] = [
     },
   }),
   purpose({
-    ...common,
+    ...getKeyByToken,
     id: "TP/KSS/TV/BO-02",
     title: "gives the key of a redeemed token to nobody else who knows the request id",
     capabilities: ["TV2", "KSM6"],
@@ -306,7 +268,7 @@ export const tokenRedemptionPurposes: readonly Purpose[] = [
     },
   }),
   purpose({
-    ...common,
+    ...getKeyByToken,
     id: "TP/KSS/TV/BO-03",
     title: "redeems a token once though another key of it is asked for",
     capabilities: ["TV2", "KSM6"],
@@ -325,7 +287,7 @@ export const tokenRedemptionPurposes: readonly Purpose[] = [
     },
   }),
   purpose({
-    ...common,
+    ...getKeyByToken,
     id: "TP/KSS/TV/BI-30",
     title: "asks the issuer for its keys, and trusts nothing that a token brings along",
     stimulus: "a token that carries its own public key in jwk, signed by it, under a kid that the issuer publishes",

@@ -7,59 +7,26 @@ import { expect } from "../procedures/procedure.ts";
 import { same } from "../roles/user.ts";
 import type { TestCase } from "../test-case.ts";
 import { orderFor, redeem, storedKey } from "./kss-stored-key.ts";
-import { type Purpose, type PurposeId, purpose } from "./purpose.ts";
+import { type Purpose, purpose } from "./purpose.ts";
+import { getKeyByToken, seconds, type WrongToken, wrongToken } from "./wrong-token.ts";
 
-const common = {
-  clause: "6.2.3",
-  steps: ["F4.13.1", "A2.10.1"],
-  capabilities: ["TV1", "TV2"],
-  methods: ["KeyStorageService/GetKey"],
-  tester: ["dssm"],
-  initialState: "a key stored by a provider who named the tester's management",
-} as const;
-
-const seconds = () => Math.floor(Date.now() / 1000);
-
-interface WrongToken {
-  readonly id: PurposeId;
-  readonly title: string;
-  readonly stimulus: string;
-  readonly reason: ErrorReason;
-  readonly likelyMistake: string;
+interface FaultyToken extends Omit<WrongToken, "wrong"> {
   readonly faults: (t: TestCase) => TokenFaults;
 }
 
-/** GetKey with a token that differs from a good one in one place. */
-function wrongToken({ faults, reason, ...spec }: WrongToken): Purpose {
-  return purpose({
-    ...common,
-    ...spec,
-    expected: { reason },
-    twin: "GetKey with a good token for the same key",
-    diagram: [
-      ["tester's DSSM", "DC", `access token: ${spec.stimulus}`],
-      ["DC", "KSS", "GetKey(token)"],
-      ["KSS", "tester's DSSM", "ListTokenKeys"],
-      ["KSS", "DC", "refused"],
-    ],
-    async run(t) {
-      const key = await storedKey(t);
-      const good = await t.management.issue(orderFor(t, key));
-      await t.positiveTwin("a good token gets the key", () => redeem(t, good, key));
-      const wrong = await t.management.issue(orderFor(t, key), faults(t));
-      await t.expectRefusal(() => redeem(t, wrong, key));
-    },
-  });
+/** GetKey with a token that its issuer made with one thing wrong. */
+function faultyToken({ faults, ...spec }: FaultyToken): Purpose {
+  return wrongToken({ ...spec, wrong: (t, key) => t.management.issue(orderFor(t, key), faults(t)) });
 }
 
-interface Introspected extends Omit<WrongToken, "faults"> {
+interface Introspected extends Omit<WrongToken, "wrong"> {
   readonly answer: Introspection;
 }
 
 /** GetKey with a token about which its issuer has something to say. */
 function introspected({ answer, reason, ...spec }: Introspected): Purpose {
   return purpose({
-    ...common,
+    ...getKeyByToken,
     ...spec,
     steps: ["F4.13.2", "A2.10.2"],
     requires: ["F4.13.2"],
@@ -84,7 +51,7 @@ function introspected({ answer, reason, ...spec }: Introspected): Purpose {
 
 export const tokenVerificationPurposes: readonly Purpose[] = [
   purpose({
-    ...common,
+    ...getKeyByToken,
     id: "TP/KSS/TV/BV-01",
     title: "accepts a token signed with ECDSA P-256",
     requires: ["TOKEN-ES256"],
@@ -101,7 +68,7 @@ export const tokenVerificationPurposes: readonly Purpose[] = [
     },
   }),
   purpose({
-    ...common,
+    ...getKeyByToken,
     id: "TP/KSS/TV/BV-02",
     title: "accepts a token signed with Ed25519",
     requires: ["TOKEN-EDDSA"],
@@ -115,7 +82,7 @@ export const tokenVerificationPurposes: readonly Purpose[] = [
       t.seen("the provider's key");
     },
   }),
-  wrongToken({
+  faultyToken({
     id: "TP/KSS/TV/BI-01",
     title: "refuses an expired token",
     stimulus: "exp six minutes ago, beyond the clock skew of 60 s",
@@ -123,7 +90,7 @@ export const tokenVerificationPurposes: readonly Purpose[] = [
     likelyMistake: "exp is not compared with the clock",
     faults: () => ({ claims: { iat: seconds() - 600, nbf: seconds() - 600, exp: seconds() - 360 } }),
   }),
-  wrongToken({
+  faultyToken({
     id: "TP/KSS/TV/BI-02",
     title: "refuses a token that is not yet valid",
     stimulus: "nbf three minutes ahead, beyond the clock skew of 60 s",
@@ -131,7 +98,7 @@ export const tokenVerificationPurposes: readonly Purpose[] = [
     likelyMistake: "nbf and iat are not looked at",
     faults: () => ({ claims: { iat: seconds() + 180, nbf: seconds() + 180, exp: seconds() + 300 } }),
   }),
-  wrongToken({
+  faultyToken({
     id: "TP/KSS/TV/BI-03",
     title: "refuses a token for another key storage server",
     stimulus: "aud of another key storage server",
@@ -139,7 +106,7 @@ export const tokenVerificationPurposes: readonly Purpose[] = [
     likelyMistake: "aud is not compared with the server's own identity",
     faults: () => ({ claims: { aud: "urn:x1410:entity:kss:somebody-else" } }),
   }),
-  wrongToken({
+  faultyToken({
     id: "TP/KSS/TV/BI-04",
     title: "refuses a token that says it is signed by a MAC",
     stimulus: "HS256 under the issuer's public key as the secret (RFC 8725, 2.1)",
@@ -150,7 +117,7 @@ export const tokenVerificationPurposes: readonly Purpose[] = [
       key: createSecretKey(t.management.publicKey().export({ type: "spki", format: "pem" }) as string, "utf8"),
     }),
   }),
-  wrongToken({
+  faultyToken({
     id: "TP/KSS/TV/BI-05",
     title: "refuses a token under a key id that its issuer does not publish",
     stimulus: "a key of nobody's, under an unknown kid",
@@ -161,7 +128,7 @@ export const tokenVerificationPurposes: readonly Purpose[] = [
       key: generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey,
     }),
   }),
-  wrongToken({
+  faultyToken({
     id: "TP/KSS/TV/BI-06",
     title: "refuses a token of an issuer that is in no registry",
     stimulus: "iss of a management that nobody registered",
@@ -169,7 +136,7 @@ export const tokenVerificationPurposes: readonly Purpose[] = [
     likelyMistake: "the issuer is believed, or its keys are fetched from wherever it says",
     faults: () => ({ claims: { iss: "urn:x1410:entity:dssm:nobody-registered" } }),
   }),
-  wrongToken({
+  faultyToken({
     id: "TP/KSS/TV/BI-07",
     title: "refuses another JWT of the same issuer",
     stimulus: "typ JWT instead of at+jwt (RFC 9068, 2.1)",
@@ -177,7 +144,7 @@ export const tokenVerificationPurposes: readonly Purpose[] = [
     likelyMistake: "typ is not looked at, so that any signed JWT of the issuer opens keys",
     faults: () => ({ header: { typ: "JWT" } }),
   }),
-  wrongToken({
+  faultyToken({
     id: "TP/KSS/TV/BI-08",
     title: "refuses a token that is bound to another certificate",
     stimulus: "cnf.x5t#S256 of another certificate: a stolen token (RFC 8705, 3)",
@@ -185,7 +152,7 @@ export const tokenVerificationPurposes: readonly Purpose[] = [
     likelyMistake: "the token is a bearer token to this server: the certificate of the connection is not compared",
     faults: (t) => ({ claims: { cnf: { "x5t#S256": Buffer.from(t.random(32)).toString("base64url") } } }),
   }),
-  wrongToken({
+  faultyToken({
     id: "TP/KSS/TV/BI-09",
     title: "refuses a token that is bound to no certificate",
     stimulus: "no cnf",
@@ -193,7 +160,7 @@ export const tokenVerificationPurposes: readonly Purpose[] = [
     likelyMistake: "a missing cnf is taken for a token that needs no binding",
     faults: () => ({ claims: { cnf: undefined } }),
   }),
-  wrongToken({
+  faultyToken({
     id: "TP/KSS/TV/BI-10",
     title: "refuses a token that lives longer than five minutes",
     stimulus: "a lifetime of one hour",
@@ -202,7 +169,7 @@ export const tokenVerificationPurposes: readonly Purpose[] = [
     faults: () => ({ claims: { exp: seconds() + 3600 } }),
   }),
   purpose({
-    ...common,
+    ...getKeyByToken,
     id: "TP/KSS/TV/BI-11",
     title: "refuses a token for another key, whether or not that key exists",
     stimulus: "GetKey for key B with a token for key A; for a key that does not exist",
@@ -219,7 +186,7 @@ export const tokenVerificationPurposes: readonly Purpose[] = [
     },
   }),
   purpose({
-    ...common,
+    ...getKeyByToken,
     id: "TP/KSS/TV/BI-12",
     title: "refuses a token of a trusted management that the key's owner did not name",
     stimulus: "a good token of the second management for a key that names the first",
@@ -235,7 +202,7 @@ export const tokenVerificationPurposes: readonly Purpose[] = [
     },
   }),
   purpose({
-    ...common,
+    ...getKeyByToken,
     id: "TP/KSS/TV/BV-10",
     title: "asks token management about a token before the key leaves",
     steps: ["F4.13.2", "A2.10.2"],
@@ -274,7 +241,7 @@ export const tokenVerificationPurposes: readonly Purpose[] = [
     likelyMistake: "introspection fails open: whoever can cut the connection gets keys with revoked tokens",
   }),
   purpose({
-    ...common,
+    ...getKeyByToken,
     id: "TP/KSS/TV/BO-01",
     title: "redeems a token once",
     capabilities: ["TV2", "KSM6"],
