@@ -1,5 +1,15 @@
 import { randomBytes } from "node:crypto";
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { PkiError } from "./pki-error.ts";
 
@@ -9,7 +19,26 @@ export const PRIVATE_DIRECTORY = 0o700;
 export const PUBLIC_FILE = 0o644;
 
 export function makePrivateDirectory(path: string): void {
-  guard(path, () => mkdirSync(path, { recursive: true, mode: PRIVATE_DIRECTORY }));
+  guard(path, () => void makeDirectory(path));
+}
+
+/**
+ * Makes a private directory, and those above it that are not there. Node's own `recursive` tries for ever where a file system says that there is
+ * no such parent although there is, as /proc does.
+ * @returns the first that was made, undefined where all were there
+ * @throws the file system's error
+ */
+export function makeDirectory(path: string): string | undefined {
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) return undefined;
+  const parent = dirname(path);
+  const first = parent === path ? undefined : makeDirectory(parent);
+  try {
+    mkdirSync(path, { mode: PRIVATE_DIRECTORY });
+  } catch (cause) {
+    // Somebody else was faster.
+    if (!statSync(path, { throwIfNoEntry: false })?.isDirectory()) throw cause;
+  }
+  return first ?? path;
 }
 
 /**

@@ -110,3 +110,8 @@ test("after a crash, whose last entry is cut short, it opens with what was ackno
   expect(await db.get("b")).toBeUndefined();
   await close();
 });
+
+test.skipIf(process.platform !== "linux")("a place where nothing can be made is told at once", async () => {
+  for (const place of ["/proc/x1410", "/proc/x1410/data"])
+    expect(await refused(DataDirectory.open(place))).toMatch(/^cannot use \/proc\/x1410.*; name another with --data$/);
+});

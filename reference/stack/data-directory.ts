@@ -1,9 +1,9 @@
 // Where a deployment keeps everything: its PKI, its registry and one folder for each entity. One process at a time uses it.
-import { mkdirSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { Level, type OpenOptions } from "level";
-import { PRIVATE_DIRECTORY, PRIVATE_FILE, PUBLIC_FILE, readIfPresent, writeDurably } from "../../certs/durable-file.ts";
+import { makeDirectory, PRIVATE_FILE, PUBLIC_FILE, readIfPresent, writeDurably } from "../../certs/durable-file.ts";
 import { checkDatabase } from "../store/leveldb-check.ts";
 import { checkClosed, stateClosed, withdrawClosed } from "./closing-statement.ts";
 
@@ -42,7 +42,7 @@ export class DataDirectory {
     if (statSync(directory, { throwIfNoEntry: false })?.isDirectory() === false)
       throw new DataDirectoryError(`${directory} is a file, not a directory; name another with --data`);
     const { isNew, present } = tried(directory, () => {
-      const made = mkdirSync(directory, { recursive: true, mode: PRIVATE_DIRECTORY });
+      const made = makeDirectory(directory);
       return { isNew: made !== undefined, present: readdirSync(directory) };
     });
     checkFormat(directory, present);
@@ -75,7 +75,7 @@ export class DataDirectory {
 
   entity(name: string): string {
     const path = join(this.path, name);
-    tried(path, () => mkdirSync(path, { recursive: true, mode: PRIVATE_DIRECTORY }));
+    tried(path, () => makeDirectory(path));
     return path;
   }
 
