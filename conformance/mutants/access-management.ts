@@ -27,14 +27,14 @@ export const accessManagementMutants: readonly Mutant[] = [
     id: "dsam-does-not-count",
     clause: "7.2.3",
     breaks: "more accesses are given than the permission grants",
-    foundBy: ["TP/DSSM/DSAM/BO-01"],
+    foundBy: ["TP/DSSM/DSAM/BO-01", "TP/DSSM/DSAM/BV-04"],
     alterations: [onRefusedAccess(ErrorReason.ACCESS_TIMES_EXHAUSTED)],
   },
   {
     id: "dsam-records-again",
     clause: "7.3.2",
     breaks: "the identical request gets another record",
-    foundBy: ["TP/DSSM/DSAM/BV-01"],
+    foundBy: ["TP/DSSM/DSAM/BV-01", "TP/DSSM/DSAM/BV-02"],
     alterations: [
       onGranted((grant) => ({
         ...grant,

@@ -76,7 +76,7 @@ export const keyStorageServerMutants: readonly Mutant[] = [
     id: "kss-redeems-twice",
     clause: "7.3.2",
     breaks: "a token is redeemed again under another request id",
-    foundBy: ["TP/KSS/TV/BO-01"],
+    foundBy: ["TP/KSS/TV/BO-01", "TP/KSS/TV/BV-06"],
     alterations: [
       unary(
         getKey,

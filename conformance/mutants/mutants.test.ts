@@ -1,4 +1,3 @@
-import { readdirSync } from "node:fs";
 import { expect, test } from "vitest";
 import { campaign, seededShare } from "../../tools/seeded-share.ts";
 import type { Purpose } from "../purposes/purpose.ts";
@@ -28,23 +27,10 @@ test("every mutant has an id and a sentence of its own, and is found by purposes
 const killers = new Set<string>(mutants.flatMap(({ foundBy }) => foundBy));
 const ofServers = ({ involves }: Purpose) => involves.length > 0 && involves.every(isServer);
 
-test("every file of purposes has a purpose that a mutant of a server shows to bite", async () => {
-  const folder = new URL("../purposes/", import.meta.url);
-  const without: string[] = [];
-  for (const name of readdirSync(folder).filter((file) => /^[a-z0-9-]+\.ts$/.test(file))) {
-    const module = (await import(new URL(name, folder).href)) as Record<string, unknown>;
-    const list = Object.entries(module).flatMap(([exported, value]) =>
-      exported.endsWith("Purposes") && Array.isArray(value) ? (value as Purpose[]).filter(ofServers) : [],
-    );
-    if (list.length > 0 && !list.some(({ id }) => killers.has(id))) without.push(name);
-  }
-  expect(without).toEqual([]);
-});
+/** The reference does not offer what these ask for: `purposes/handshake.test.ts` shows that they bite. */
+const notOffered = ["TP/DSSM/AAC/BV-02", "TP/KSS/AAC/BV-02", "TP/DSS/AAC/BV-02"];
 
-/** Purposes of servers that no mutant is for yet. Lower it with every mutant added. */
-const UNPROVEN = 60;
-
-test("most purposes of servers are shown to bite", () => {
+test("every purpose of servers is shown to bite", () => {
   const unproven = purposes.filter((one) => ofServers(one) && !killers.has(one.id)).map(({ id }) => id);
-  expect(unproven.length, unproven.join(" ")).toBeLessThanOrEqual(UNPROVEN);
+  expect(unproven).toEqual(notOffered);
 });

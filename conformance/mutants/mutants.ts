@@ -1,6 +1,5 @@
-// `npm run mutants`: each mutant in turn under the purposes that must find it. One that not all of them find has survived, and what it breaks
-// is then not checked by anything. `--wide` tries every purpose of the methods concerned as well, and shows which find it too.
-import { Console } from "node:console";
+// Faulty servers: each mutant in turn under the purposes that must find it. One that not all of them find has survived, and what it breaks is
+// then not checked by anything.
 import { execute } from "../execution.ts";
 import type { Purpose } from "../purposes/purpose.ts";
 import { type ReferenceSubset, referenceSubset } from "../reference-subsets.ts";
@@ -8,7 +7,6 @@ import { Stage } from "../stage.ts";
 import { purposes } from "../suite.ts";
 import { entityRoles, isServer } from "../target.ts";
 import { accessManagementMutants } from "./access-management.ts";
-import { type ClientTrial, clientMutants, tryClientMutants } from "./client-mutants.ts";
 import { communicationsMutants } from "./communications.ts";
 import { dataStorageServerMutants } from "./data-storage-server.ts";
 import { keyStorageServerMutants } from "./key-storage-server.ts";
@@ -128,27 +126,3 @@ function concerned({ foundBy, alterations = [] }: Mutant): readonly Purpose[] {
       (involves.every(isServer) && methods.some((name) => names.includes(name))),
   );
 }
-
-async function main(args: readonly string[]): Promise<void> {
-  const { log } = new Console(process.stdout);
-  const wanted = args.filter((arg) => !arg.startsWith("--"));
-  const among = ({ id }: { readonly id: string }) => wanted.length === 0 || wanted.includes(id);
-  const show = (trial: Trial | ClientTrial) => {
-    const { mutant, failed, missed } = trial;
-    log(`${found(trial) ? "found   " : "SURVIVED"} ${mutant.id}, clause ${mutant.clause}: ${mutant.breaks}`);
-    for (const { id, expected } of failed) log(`           ${id}: expected ${expected}`);
-    for (const text of missed) log(`           not found by ${text}`);
-  };
-  const options = { wide: args.includes("--wide"), onTrial: show };
-  const servers = mutants.filter(among);
-  const users = clientMutants.filter(among);
-  const trials = [
-    ...(servers.length > 0 ? await tryMutants(servers, options) : []),
-    ...(users.length > 0 ? await tryClientMutants(users, options) : []),
-  ];
-  const survivors = trials.filter((trial) => !found(trial));
-  log(`${trials.length - survivors.length} passed, ${survivors.length} failed`);
-  process.exitCode = survivors.length === 0 && trials.length > 0 ? 0 : 1;
-}
-
-if (import.meta.main) await main(process.argv.slice(2));

@@ -154,7 +154,7 @@ export const policyManagementMutants: readonly Mutant[] = [
     id: "dspm-opens-nothing",
     clause: "6",
     breaks: "the commitments on the ledger are not opened to the provider",
-    foundBy: ["TP/ALL/F3/BV-01"],
+    foundBy: ["TP/ALL/F3/BV-01", "TP/ALL/A1/BV-01"],
     alterations: [onConfirmed((policy) => ({ ...policy, openings: [] }))],
   },
   {

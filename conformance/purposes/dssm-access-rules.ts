@@ -233,7 +233,7 @@ export const accessRulePurposes: readonly Purpose[] = [
     capabilities: ["DSAM1", "APM5"],
     initialState: "data shared with one access",
     stimulus: "RequestAccess by two consumers",
-    expected: "access number 1 of 1, to both",
+    expected: "access number 1 of 1, in permission and record, to both",
     likelyMistake: "accesses are counted for the contract: the first consumer locks out all others",
     async run(t) {
       const { found } = await sharedData(t, { accessTimes: 1, readOnly: true });
@@ -241,6 +241,7 @@ export const accessRulePurposes: readonly Purpose[] = [
         const grant = await access(consumer, found);
         const permission = consumer.requestedPermission(grant);
         expect(permission.accessNumber === 1 && permission.accessTimes === 1, `access 1 of 1 to ${consumer.identity}`);
+        expect(grant.record?.accessNumber === 1, `access 1 in the record of ${consumer.identity}`);
       }
     },
   }),
