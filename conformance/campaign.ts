@@ -89,7 +89,9 @@ export async function campaign(stage: Stage, options: CampaignOptions): Promise<
     target: {
       name: stage.target.name,
       entities,
-      ...(bench && { commands: { ...bench.settings.commands } }),
+      ...(bench && {
+        commands: Object.entries(bench.settings.commands).map(([name, template]) => ({ name, template })),
+      }),
     },
     run: {
       startedAt: startedAt.toISOString(),

@@ -4,16 +4,16 @@ import { Command, Option } from "commander";
 import { exitCodes } from "../conclusion.ts";
 import { proforma, proformaText, readPics, staticReview } from "../pics.ts";
 import { profile, recommendation } from "../suite.ts";
-import { type EntityRole, entityRoles } from "../target.ts";
+import { type TestedRole, testedRoles } from "../target.ts";
 
 export function picsCommand(): Command {
   const command = new Command("pics");
   command
     .command("init")
     .description("write the proforma of an entity")
-    .addOption(new Option("--entity <name>", "which").choices(entityRoles).makeOptionMandatory())
+    .addOption(new Option("--entity <name>", "which").choices(testedRoles).makeOptionMandatory())
     .option("-o, --output <file>", "where to; default: standard output")
-    .action(async ({ entity, output }: { entity: EntityRole; output?: string }) => {
+    .action(async ({ entity, output }: { entity: TestedRole; output?: string }) => {
       const text = proformaText(entity, recommendation, profile);
       if (output === undefined) process.stdout.write(text);
       else await writeFile(output, text, { flag: "wx" });

@@ -26,7 +26,7 @@ export function recompute(report: Report, purposes: readonly Purpose[]): void {
     underTest: new Set(report.target.entities.map(({ role }) => role)),
     harness: report.target.commands === undefined && report.outOfReach.length === 0,
     pics,
-    ...(report.target.commands && { commands: new Set(Object.keys(report.target.commands)) }),
+    ...(report.target.commands && { commands: new Set(report.target.commands.map(({ name }) => name)) }),
   };
   assertSame("statements", [...pics.keys()], [...situation.underTest]);
   assertSelection(report, situation, purposes);

@@ -63,7 +63,7 @@ export interface ReportedTarget {
   readonly name: string;
   readonly entities: readonly ReportedEntity[];
   /** Of a user's side: templates of its commands, by name. */
-  readonly commands?: Readonly<Record<string, string>>;
+  readonly commands?: readonly { readonly name: string; readonly template: string }[];
 }
 
 /** An entity under test and what its TLS showed. */
