@@ -1,5 +1,5 @@
 // Every entity in a process of its own: they serve together, and end together however one of them ends. In a campaign the four procedures
-// run against them over both client stacks.
+// run against them over both client stacks, and the whole suite as far as the certificates of their target file go.
 import { readdirSync, readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -66,6 +66,28 @@ test.runIf(linux && campaign)(
     expect(orphans.filter(runs)).toEqual([]);
   },
   60_000,
+);
+
+test.runIf(campaign)(
+  "the whole suite: all that its certificates can show passes, the rest says what it needs",
+  async () => {
+    stack = await StackProcess.start(data, "--split");
+    const json = join(folder, "report.json");
+    const command = [join(ROOT, "bin/x1410.js"), "conformance", "run", "--mib", "1", "--json", json];
+    const { code, output } = await run(process.execPath, [...command, "--target", stack.ready.targetFile]);
+    expect(code, output).toBe(2);
+    const { results } = JSON.parse(readFileSync(json, "utf8")) as { results: { verdict: string; actual: string }[] };
+    const others = results.filter(({ verdict }) => verdict !== "PASS");
+    expect(results.length - others.length).toBeGreaterThan(200);
+    for (const { verdict, actual } of others) {
+      expect(verdict).toBe("INCONC");
+      expect(actual).toMatch(
+        /no certificate for second|the target has no harness|revocation lists are refreshed every/,
+      );
+    }
+    expect(await stack.stop()).toEqual({ code: 0, signal: null, errors: "" });
+  },
+  300_000,
 );
 
 test.each(campaign ? ["grpc", "connect"] : [])(
