@@ -12,14 +12,19 @@ export interface EntityDirectory {
   entity(identity: string): Entity | undefined;
 }
 
+/** Answers a transport for an entity that is not reached by certificate at the endpoint of the registry. */
+export type OtherDoors = (identity: string) => ClosableTransport | undefined;
+
 export class Peers {
   readonly #directory: EntityDirectory;
   readonly #transports = new Map<string, { readonly endpoint: string; readonly transport: ClosableTransport }>();
+  readonly #otherwise: OtherDoors;
   #credentials: TlsCredentials;
 
-  constructor(directory: EntityDirectory, credentials: TlsCredentials) {
+  constructor(directory: EntityDirectory, credentials: TlsCredentials, otherwise: OtherDoors = () => undefined) {
     this.#directory = directory;
     this.#credentials = credentials;
+    this.#otherwise = otherwise;
   }
 
   /** A client of an entity, or undefined where it is not registered; connects at the first call. */
@@ -55,7 +60,9 @@ export class Peers {
     const known = this.#transports.get(identity);
     if (known?.endpoint === endpoint) return known.transport;
     known?.transport.close();
-    const transport = grpcTransport({ address: endpoint, credentials: this.#credentials, serverIdentity: identity });
+    const credentials = this.#credentials;
+    const transport =
+      this.#otherwise(identity) ?? grpcTransport({ address: endpoint, credentials, serverIdentity: identity });
     this.#transports.set(identity, { endpoint, transport });
     return transport;
   }

@@ -18,11 +18,12 @@ import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { UserAccountService } from "../../gen/x1410/v1/user_account_pb.ts";
 import { grpcTransport } from "../communications/grpc-transport.ts";
 import type { Log } from "../communications/log.ts";
-import { createPreSharedKeyFile } from "../communications/pre-shared-key-file.ts";
+import { createPreSharedKeyFile, readPreSharedKeyFile } from "../communications/pre-shared-key-file.ts";
 import { reasonOf } from "../communications/refusal.ts";
 import { reachableAddress } from "../communications/server.ts";
 import { repeat } from "../store/recurring-task.ts";
 import { type ProfileFile, profileText } from "../user/profile.ts";
+import { type PskServer, writePskFile } from "../user/psk-file.ts";
 import { DataDirectory, DataDirectoryError } from "./data-directory.ts";
 import { type Endpoints, preSharedKeyPath } from "./doors.ts";
 import { NetworkDirectory } from "./network.ts";
@@ -151,6 +152,7 @@ async function start(
   const operatorMaterial = pki.ensureIdentity(operatorRequest);
   const operator = { ...operatorMaterial, profile: writeProfile(directory, "operator", operatorMaterial.files, dssm) };
   const users = await makeUsers(pki, directory, dssm, operator);
+  if (options.preSharedKeys) writePskFiles(directory, entities);
   const renewCertificates = () => {
     for (const entity of entities) network.renew(entity.identity, entityIdentity(pki, entity, options.host).chainPem);
     for (const name of userNames) pki.ensureIdentity({ role: "user", identity: userIdentity(name) });
@@ -201,6 +203,23 @@ function entityIdentity(
 ): IdentityMaterial & { files: IdentityFiles } {
   const dnsNames = ["127.0.0.1", "::1", "localhost", "0.0.0.0", "::"].includes(host) ? [] : [host];
   return pki.ensureIdentity({ role: kind, identity, dnsNames });
+}
+
+/**
+ * What a user of the stack needs to come by pre-shared key, beside its profile. A consumer's has no key storage server: tokens are bound to a
+ * certificate, and not redeemed on the port for keys.
+ */
+function writePskFiles(directory: DataDirectory, entities: readonly (EntityPlan & Started)[]): void {
+  for (const name of userNames) {
+    const servers = entities.flatMap(({ name: entity, kind, identity, pskEndpoint: endpoint }): PskServer[] => {
+      if (endpoint === undefined || (kind === "kss" && name === "consumer")) return [];
+      const keys = readPreSharedKeyFile(preSharedKeyPath(directory.entity(entity)));
+      const own = keys.find((key) => key.identity === userIdentity(name));
+      // Its operator may have taken the key away.
+      return own === undefined ? [] : [{ server: identity, endpoint, key: own.key }];
+    });
+    writePskFile(join(directory.entity("profiles"), `${name}.psk.json`), servers);
+  }
 }
 
 type Users = RunningStack["users"];

@@ -4,6 +4,7 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import { parseIdentity } from "../../certs/identity.ts";
 import { parseContractAddress } from "../communications/address.ts";
 import { readProfile } from "./profile.ts";
+import { readPskFile } from "./psk-file.ts";
 import { mayPass } from "./repetition.ts";
 import { StateDirectory } from "./state-directory.ts";
 import { User } from "./user.ts";
@@ -11,6 +12,7 @@ import { User } from "./user.ts";
 export interface UserOptions {
   readonly profile: string;
   readonly state?: string;
+  readonly pskFile?: string;
   readonly json?: true;
 }
 
@@ -27,19 +29,22 @@ export function userVerb(parent: Command, usage: string, description: string): C
     .description(description)
     .addOption(new Option("--profile <file>", "the user's profile").env("X1410_PROFILE").default(profile))
     .option("--state <dir>", "where journals and positions are kept (default: beside the profile)")
+    .option("--psk-file <file>", "reach the servers in this file by pre-shared key, at their ports for that")
     .option("--json", "print JSON, for programs");
 }
 
 /** Connects as the user of the profile, and closes the connections whatever happens. */
 export async function asUser<T>(
-  { profile: path, state }: UserOptions,
+  { profile: path, state, pskFile }: UserOptions,
   run: (user: User, state: StateDirectory) => Promise<T>,
 ): Promise<T> {
   const profile = await readProfile(path);
   const directory = StateDirectory.open(state ?? join(dirname(path), `${parse(path).name}.state`));
-  const user = await User.connect(profile).catch((cause: unknown) => {
+  const pskServers = pskFile === undefined ? [] : await readPskFile(pskFile);
+  const user = await User.connect(profile, pskServers).catch((cause: unknown) => {
     if (!mayPass(cause)) throw cause;
-    const { managementEndpoint: endpoint } = profile;
+    const byKey = pskServers.find(({ server }) => server === profile.managementIdentity);
+    const endpoint = byKey?.endpoint ?? profile.managementEndpoint;
     const hint = "start it, or name another --profile";
     throw new UnreachableError(`cannot reach the management at ${endpoint}; ${hint}`, { cause });
   });

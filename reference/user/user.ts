@@ -13,6 +13,7 @@ import {
   UserAuthenticationStatementSchema,
 } from "../../gen/x1410/v1/user_authentication_pb.ts";
 import { Peers } from "../communications/peers.ts";
+import { pskTransport } from "../communications/psk-transport.ts";
 import { reasonOf, refusal } from "../communications/refusal.ts";
 import { signMessage } from "../envelope/sign.ts";
 import { createSigner, type Signer } from "../envelope/signer.ts";
@@ -20,6 +21,7 @@ import { verifyEnvelope } from "../envelope/verify.ts";
 import type { LedgerTrust } from "../ledger/trust-at-time.ts";
 import type { ConnectedUser } from "./connected-user.ts";
 import { type Profile, tlsCredentials } from "./profile.ts";
+import type { PskServer } from "./psk-file.ts";
 
 export class User implements ConnectedUser {
   readonly signer: Signer;
@@ -44,11 +46,12 @@ export class User implements ConnectedUser {
   }
 
   /**
-   * Connects over mutual TLS, authenticates in three passes (F3.4.2, F4.2.2) and reads the network parameters.
+   * Connects over mutual TLS, or by pre-shared key to the servers that are named so, authenticates in three passes (F3.4.2, F4.2.2) and reads
+   * the network parameters.
    * @throws ConnectError of the management, or RESPONSE_INVALID where the management's own proof does not hold
    */
-  static async connect(profile: Profile): Promise<User> {
-    const link = openLink(profile);
+  static async connect(profile: Profile, byKey: readonly PskServer[] = []): Promise<User> {
+    const link = openLink(profile, byKey);
     try {
       const session = await authenticate(link);
       const { parameters } = await link
@@ -117,17 +120,24 @@ interface Link {
   close(): void;
 }
 
-function openLink(profile: Profile): Link {
+function openLink(profile: Profile, byKey: readonly PskServer[]): Link {
   const { managementIdentity, managementEndpoint: endpoint, certificateChainPem } = profile;
   const directory = new Map([[managementIdentity, create(EntitySchema, { identity: managementIdentity, endpoint })]]);
-  const peers = new Peers({ entity: (identity) => directory.get(identity) }, tlsCredentials(profile));
+  const signer = createSigner(profile);
+  const trust = new ChainVerifier({
+    trustAnchors: profile.trustAnchorsPem,
+    intermediates: certificateChainPem,
+    crls: profile.revocationListsPem,
+  });
+  const peers = new Peers({ entity: (identity) => directory.get(identity) }, tlsCredentials(profile), (identity) => {
+    const server = byKey.find((one) => one.server === identity);
+    if (server === undefined) return undefined;
+    const preSharedKey = { identity: signer.identity, key: server.key };
+    return pskTransport({ address: server.endpoint, serverIdentity: identity, preSharedKey, trust });
+  });
   return {
-    signer: createSigner(profile),
-    trust: new ChainVerifier({
-      trustAnchors: profile.trustAnchorsPem,
-      intermediates: certificateChainPem,
-      crls: profile.revocationListsPem,
-    }),
+    signer,
+    trust,
     managementIdentity,
     certificateSha256: createHash("sha256").update(new X509Certificate(certificateChainPem).raw).digest(),
     client: (service, identity) => peers.client(service, identity),
