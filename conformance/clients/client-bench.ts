@@ -18,20 +18,28 @@ export interface ClientSettings {
 export type PerformCommand = (
   command: ClientCommand,
   values: Values,
-  run: { readonly directory: string; readonly timeoutMs: number; readonly signal: AbortSignal },
+  run: { readonly timeoutMs: number; readonly signal: AbortSignal },
 ) => ClientProcess;
 
 export class ClientBench {
   readonly settings: ClientSettings;
   readonly counterparts: Counterparts;
   readonly perform: PerformCommand;
+  readonly #over = new AbortController();
   readonly #twins = new Map<string, Promise<void>>();
 
   /** @param perform default: the command template, filled in, in a shell */
   constructor(settings: ClientSettings, counterparts: Counterparts, perform?: PerformCommand) {
     this.settings = settings;
     this.counterparts = counterparts;
-    this.perform = perform ?? shell(settings.commands, startProcess);
+    const performed = perform ?? shell(settings.commands, startProcess);
+    this.perform = (command, values, { timeoutMs, signal }) =>
+      performed(command, values, { timeoutMs, signal: AbortSignal.any([signal, this.#over.signal]) });
+  }
+
+  /** Ends every command that still runs. */
+  stop(): void {
+    this.#over.abort();
   }
 
   /** The commands that the client has. */

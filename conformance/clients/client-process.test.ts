@@ -1,17 +1,8 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { type ClientProcess, startProcess } from "./client-process.ts";
 
-let directory: string;
-beforeAll(() => {
-  directory = mkdtempSync(join(tmpdir(), "x1410-client-process-"));
-});
-afterAll(() => rmSync(directory, { recursive: true, force: true }));
-
 function start(command: string, timeoutMs = 20_000, signal = new AbortController().signal): ClientProcess {
-  return startProcess({ command, directory, environment: { X1410_CONTRACT: "there" }, timeoutMs, signal });
+  return startProcess({ command, environment: { X1410_CONTRACT: "there" }, timeoutMs, signal });
 }
 
 function isRunning(pid: number): boolean {

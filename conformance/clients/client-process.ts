@@ -5,7 +5,6 @@ import { setTimeout as sleep } from "node:timers/promises";
 export interface CommandLine {
   /** For a shell. */
   readonly command: string;
-  readonly directory: string;
   readonly environment: Readonly<Record<string, string>>;
   readonly timeoutMs: number;
   /** Ends it before its time. */
@@ -37,11 +36,10 @@ const KEPT_STDERR = 2_000;
 const KEPT_STDOUT = 4 << 20;
 const GRACE_MS = 2_000;
 
-export const startProcess: StartClient = ({ command, directory, environment, timeoutMs, signal }) => {
+export const startProcess: StartClient = ({ command, environment, timeoutMs, signal }) => {
   const child = spawn(command, {
     shell: true,
     detached: true,
-    cwd: directory,
     env: { ...process.env, ...environment },
     stdio: ["ignore", "pipe", "pipe"],
   });
@@ -68,6 +66,7 @@ export const startProcess: StartClient = ({ command, directory, environment, tim
     endGroup("SIGKILL");
   }, timeoutMs);
   const abort = () => endGroup("SIGKILL");
+  if (signal.aborted) abort();
   signal.addEventListener("abort", abort, { once: true });
   const exited = new Promise<number | undefined>((resolve) => {
     child.once("error", (cause) => {

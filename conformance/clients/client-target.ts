@@ -9,11 +9,12 @@ import { type ClientRole, Members, TargetError } from "../target.ts";
 import { ClientBench, type ClientSettings, type PerformCommand } from "./client-bench.ts";
 import { clientRole, clientRoleNames } from "./client-role.ts";
 import {
+  type ClientCommand,
   type Commands,
   clientCommands,
   filled,
   mainCommand,
-  placeholders,
+  placeholdersOf,
   referenceCommands,
   type Values,
 } from "./command-template.ts";
@@ -80,10 +81,10 @@ function checkCommands(place: string, role: ClientRole, commands: Commands): voi
     throw new TargetError(
       `${place}: commands.${main} is missing: ${(clientCommands[role] as Record<string, string>)[main]}`,
     );
-  const everything = Object.fromEntries(Object.keys(placeholders).map((name) => [name, "x"])) as Values;
   for (const [name, template] of Object.entries(commands)) {
+    const values = Object.fromEntries(placeholdersOf(name as ClientCommand).map((one) => [one, "x"])) as Values;
     try {
-      filled(template, everything);
+      filled(template, values);
     } catch (cause) {
       throw new TargetError(`${place}: commands.${name}: ${(cause as Error).message}`);
     }
@@ -121,6 +122,7 @@ export async function openClientTarget(options: OpenClientOptions): Promise<Open
   const stage = new Stage(target, undefined, { client, seed, recordBytes }, bench);
   const close = () => {
     stage.disconnect();
+    bench.stop();
     return counterparts.close();
   };
   return { stage, pics: given.length > 0 ? given : own, close };

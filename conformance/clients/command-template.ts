@@ -51,6 +51,28 @@ export const clientCommands = {
 } as const satisfies Readonly<Record<ClientRole, Readonly<Record<string, string>>>>;
 
 export type ClientCommand = keyof (typeof clientCommands)["dp"] | keyof (typeof clientCommands)["dc"];
+/** Placeholders that only some commands have values for. */
+const particular: Readonly<Record<ClientCommand, readonly Placeholder[]>> = {
+  publish: ["input", "accessTimes", "expiration"],
+  publishBare: ["input"],
+  publishRecords: ["input", "accessTimes", "expiration"],
+  query: ["policy", "contract"],
+  update: ["policy", "contract", "accessTimes"],
+  withdraw: ["policy", "contract"],
+  access: ["contract", "output"],
+  present: ["contract"],
+  search: ["text"],
+  subscribe: [],
+  records: [],
+};
+
+/** The placeholders that a command may have. */
+export function placeholdersOf(command: ClientCommand): readonly Placeholder[] {
+  const others = new Set(Object.values(particular).flat());
+  const common = (Object.keys(placeholders) as Placeholder[]).filter((name) => !others.has(name));
+  return [...common, ...particular[command]];
+}
+
 export type Commands = Partial<Record<ClientCommand, string>>;
 
 /** What `--command` is the template of. */

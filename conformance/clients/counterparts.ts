@@ -101,6 +101,11 @@ export class Counterparts {
     return signer;
   }
 
+  /** A folder for a client; gone with everything else at the latest. */
+  clientFolder(): Promise<string> {
+    return mkdtemp(join(this.#folder, "client-"));
+  }
+
   /** An authority that nobody in the network trusts. */
   strangers(): HarnessAuthority {
     this.#strangers ??= new HarnessAuthority(join(this.#folder, "strangers"));

@@ -30,12 +30,14 @@ export async function perform(options: RunOptions): Promise<void> {
   const report = steps
     ? new ProcedureConsole(new ConsoleReport(print, coloured))
     : new CampaignConsole(print, coloured);
-  if (options.target === undefined)
-    print(`Starting ${options.for ?? options.reference.join(", ")} of the reference in a temporary directory …`);
   const common = { pics: options.pics, command: options.command, client: options.client, seed: options.seed };
   const recordBytes = options.mib * 1024 * 1024;
   const file = options.target;
   const role = options.for ?? (file === undefined ? undefined : await clientRoleOf(file));
+  if (role !== undefined)
+    print(`Starting the kit's servers around a ${role === "dp" ? "data provider" : "data consumer"} …`);
+  else if (file === undefined)
+    print(`Starting ${options.reference.join(", ")} of the reference in a temporary directory …`);
   let target: OpenTarget | undefined;
   const undisturbed = closeOnInterrupt(async () => {
     interrupted = true;

@@ -161,13 +161,13 @@ function wrongCertificate(role: ClientRole, row: WrongCertificate): Purpose {
   const { name, steps } = facts[role];
   return purpose({
     id: `TP/${name}/AAC/${number}` as PurposeId,
-    title: `tells a ${server} nothing that shows ${what}`,
+    title: `tells a ${server.toUpperCase()} nothing that shows ${what}`,
     clause: "7.2.5",
     steps: steps[server],
     capabilities: ["AAC2", "S2", ...(server === "dssm" ? [role === "dp" ? "P5" : "C2"] : [])],
     commands: [role === "dp" ? "publish" : "access"],
     initialState: "the kit's servers around the client",
-    stimulus: `at the ${server}'s address a server shows ${what}`,
+    stimulus: `at the ${server.toUpperCase()}'s address a server shows ${what}`,
     expected: "not one call reaches that server",
     twin: "the same with the right certificate",
     diagram: [
