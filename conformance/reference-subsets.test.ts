@@ -1,5 +1,8 @@
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { EntityProcesses } from "../reference/stack/split-processes.ts";
 import { campaign as isCampaign, seededShare } from "../tools/seeded-share.ts";
+import { ROOT } from "../tools/toolchain.ts";
 import { campaign } from "./campaign.ts";
 import type { ClientStack } from "./channels.ts";
 import { referenceSubset, subsets } from "./reference-subsets.ts";
@@ -11,11 +14,15 @@ import type { EntityRole } from "./target.ts";
 /** Purposes for each subset and client stack; the campaign has all of them. */
 const SHARE = 16;
 
-async function conducted(roles: readonly EntityRole[], client: ClientStack) {
+type Form = "in one process" | "each in a process of its own";
+
+async function conducted(roles: readonly EntityRole[], client: ClientStack, form: Form) {
   const within = purposes.filter(
     ({ involves }) => involves.length > 0 && involves.every((role) => roles.some((one) => one === role)),
   );
-  const reference = await referenceSubset(roles);
+  const command = [join(ROOT, "bin", "x1410.js"), "entity"];
+  const processes = form === "in one process" ? undefined : new EntityProcesses(command, 0);
+  const reference = await referenceSubset(roles, processes && { launch: processes.launch });
   try {
     const stage = new Stage(reference.settings, reference.harness, { client, seed: "1", recordBytes: 64 * 1024 });
     return await campaign(stage, {
@@ -39,16 +46,21 @@ test("there are seven subsets", () => {
 describe("the reference passes", () => {
   const pairs = subsets.flatMap((roles, index) => {
     const both: ClientStack[] = ["grpc", "connect"];
+    const apart: Form = "each in a process of its own";
     // Elsewhere the whole subset is judged on the command line, and each other over one of the two.
-    return (isCampaign ? both : roles.length === 3 ? [] : [both[index % 2] as ClientStack]).map(
-      (client) => [roles.join(" and "), client, roles] as const,
-    );
+    const here = isCampaign ? both : roles.length === 3 ? [] : [both[index % 2] as ClientStack];
+    // Apart, over one of the two.
+    const there = isCampaign ? [both[index % 2] as ClientStack] : [];
+    return [
+      ...here.map((client) => [roles.join(" and "), client, "in one process", roles] as const),
+      ...there.map((client) => [roles.join(" and "), client, apart, roles] as const),
+    ];
   });
   test.each(pairs)(
-    "as %s over %s, and nothing is left on it",
+    "as %s over %s, %s, and nothing is left on it",
     { timeout: isCampaign ? 300_000 : 60_000 },
-    async (_, client, roles) => {
-      const report = await conducted(roles, client);
+    async (_, client, form, roles) => {
+      const report = await conducted(roles, client, form);
       const others = report.results.filter(({ verdict }) => verdict !== "PASS");
       expect(others.map(({ id, verdict, expected, actual }) => ({ id, verdict, expected, actual }))).toEqual([]);
       expect([report.results.length > 0, report.leftBehind, report.outOfReach]).toEqual([true, [], []]);

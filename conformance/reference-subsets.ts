@@ -14,6 +14,7 @@ import { isAvailable } from "../reference/envelope/algorithm.ts";
 import { preSharedKeyPath } from "../reference/stack/doors.ts";
 import { NetworkDirectory } from "../reference/stack/network.ts";
 import { planEntities, type ServerKind } from "../reference/stack/plan.ts";
+import type { Launcher } from "../reference/stack/stack.ts";
 import { startEntity } from "../reference/stack/start-entity.ts";
 import { Harness } from "./harness/harness.ts";
 import { kitVersion } from "./kit-version.ts";
@@ -27,6 +28,8 @@ export interface ReferenceOptions {
   readonly alter?: (registrations: readonly Registration[]) => readonly Registration[];
   /** And instead of the guards at its doors. */
   readonly alterGuards?: ServerOptions["alterGuards"];
+  /** Starts an entity elsewhere than in this process, where nothing is altered. */
+  readonly launch?: Launcher;
 }
 
 export interface ReferenceSubset {
@@ -80,13 +83,14 @@ async function startEntities(
   roles: readonly EntityRole[],
   harness: Harness,
   folder: string,
-  { introspection = "required", alter, alterGuards }: ReferenceOptions,
+  { introspection = "required", alter, alterGuards, launch }: ReferenceOptions,
   closers: (() => Promise<unknown>)[],
 ): Promise<Partial<Record<EntityRole, TargetEntity>>> {
   const authority = harness.authority;
   if (authority === undefined) throw new Error("this harness has no authority of its own");
   const trustAnchors = fromPem("CERTIFICATE", authority.trustAnchorPem);
-  const network = new NetworkDirectory({ networkId: "local", quorum: 1, trustAnchors });
+  const networkFile = join(folder, "network.json");
+  const network = new NetworkDirectory({ networkId: "local", quorum: 1, trustAnchors }, launch && networkFile);
   network.revocationLists(authority.revocationListPems.flatMap((pem) => fromPem("X509 CRL", pem)));
   for (const entity of harness.entities) network.register(entity);
   const wanted = new Set<ServerKind>([...roles, ...(roles.includes("dssm") ? ["ledger" as const] : [])]);
@@ -105,20 +109,28 @@ async function startEntities(
         authority.identityOf("consumer"),
       ]);
     }
-    const entity = await startEntity({
+    const options = {
+      host: "127.0.0.1",
+      log: silentLog,
+      revocationRefreshMs: CRL_REFRESH_SECONDS * 1000,
+      introspection,
+    };
+    const places = {
       plan,
       directory,
       files,
       network,
       pkiDirectory: join(folder, "harness", "pki"),
       accessFile: join(folder, "access.yaml"),
-      host: "127.0.0.1",
-      log: silentLog,
-      revocationRefreshMs: CRL_REFRESH_SECONDS * 1000,
-      introspection,
-      ...(alter && { alter }),
-      ...(alterGuards && { alterGuards }),
-    });
+    };
+    const entity =
+      launch === undefined
+        ? await startEntity({ ...places, ...options, ...(alter && { alter }), ...(alterGuards && { alterGuards }) })
+        : await launch({
+            ...places,
+            networkFile,
+            options: { ...options, dataDirectory: folder, basePort: 0, ledgerNodes: 1 },
+          });
     closers.push(() => entity.close());
     const { endpoint, secondEndpoint, pskEndpoint } = entity;
     network.register({ identity, endpoint, certificateChainPem: chainPem, proposer: plan.proposer });
