@@ -37,6 +37,7 @@ function measurement(name: string, ...args: string[]): Check {
 const checks: readonly Check[] = [
   whole("every mutant", "conformance/mutants"),
   whole("every subset, client stack and form", "conformance/reference-subsets.test.ts", "cli/up-split.test.ts"),
+  whole("both clients of the reference under test", "conformance/clients"),
   whole("nodes of the ledger killed, 100 rounds each", "reference/ledger/crash.test.ts"),
   whole("the stack killed, 100 rounds", "reference/stack/crash.test.ts"),
   whole("the key storage server killed, 100 rounds", "reference/key-storage-server/killed-server.test.ts"),
