@@ -3,7 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ROOT, run } from "../tools/toolchain.ts";
-import { purposes } from "./suite.ts";
+import { frozen } from "./frozen-suite.ts";
+import { purposes, suiteVersion } from "./suite.ts";
 
 const kit = (...args: string[]) =>
   run(process.execPath, [join(ROOT, "bin/x1410.js"), "conformance", ...args], { cwd: folder });
@@ -21,6 +22,15 @@ describe("x1410 conformance", () => {
     const rows = JSON.parse(stdout) as { id: string; expected: string; status: string }[];
     expect([code, rows.map(({ id }) => id)]).toEqual([0, listed]);
     expect(rows[0]).toMatchObject({ status: "M", expected: expect.stringMatching(/^refused: [A-Z_]+ [A-Z_]+$/) });
+  });
+
+  test("lists a frozen version with the digest of each purpose, and says which there are", async () => {
+    const { code, stdout } = await kit("list", "--frozen");
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^TP\/KSS\/TV\/BI-03 +[0-9a-f]{64}$/m);
+    expect(stdout).toContain(`${frozen.versions.at(-1)?.sha256}`);
+    const unknown = await kit("list", "--frozen", "0.0.0");
+    expect([unknown.code === 0, unknown.output]).toEqual([false, expect.stringContaining(`there is ${suiteVersion}`)]);
   });
 
   test("explains a purpose in full, with its diagram", async () => {

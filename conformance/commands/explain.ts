@@ -31,6 +31,7 @@ function explanation(purpose: Purpose): string[] {
     ...lines("steps", named(purpose.steps)),
     ...lines("capabilities", named(purpose.capabilities)),
     ...lines("PICS condition", conditionsOf(purpose)),
+    ...lines("not claimed", purpose.forbids),
     ...lines("played by kit", purpose.tester),
     ...lines("initial state", [purpose.initialState]),
     ...lines("stimulus", [purpose.stimulus]),

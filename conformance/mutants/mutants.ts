@@ -19,7 +19,6 @@ import { validStorageMutants } from "./valid-storage.ts";
 
 export const mutants: readonly Mutant[] = [
   ...communicationsMutants,
-  ...skippedCheckMutants,
   ...validManagementMutants,
   ...policyManagementMutants,
   ...ledgerEvidenceMutants,
@@ -27,6 +26,8 @@ export const mutants: readonly Mutant[] = [
   ...keyStorageServerMutants,
   ...dataStorageServerMutants,
   ...validStorageMutants,
+  // Last: what a user may tell publication and subscription in place of the management stays with the stack that believed it.
+  ...skippedCheckMutants,
 ];
 
 export interface Trial {
