@@ -3,13 +3,14 @@ import { once } from "node:events";
 import { connect } from "node:http2";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
-import { alice, clientTo, collect, failure, open, start } from "./echo-server.fixture.ts";
+import { alice, clientTo, collect, failure, notes, open, start } from "./echo-server.fixture.ts";
 import { secureContextOptions } from "./tls-credentials.ts";
 
 describe("ends of calls", () => {
   test("a deadline reaches the implementation and the caller", async () => {
     const ended = Promise.withResolvers<unknown>();
     const server = await start({
+      join: async () => ({}),
       say(_request, { signal, timeoutMs }) {
         expect(timeoutMs()).toBeGreaterThan(0);
         return new Promise((_resolve, reject) => {
@@ -20,7 +21,10 @@ describe("ends of calls", () => {
         });
       },
     });
-    expect((await failure(clientTo(server).say({}, { timeoutMs: 100 }))).code).toBe(Code.DeadlineExceeded);
+    const client = clientTo(server);
+    // Connected first: the deadline must not pass before the call has left.
+    await client.join(notes());
+    expect((await failure(client.say({}, { timeoutMs: 300 }))).code).toBe(Code.DeadlineExceeded);
     // The server's own clock and the client's cancellation race.
     expect([Code.DeadlineExceeded, Code.Canceled]).toContain(ConnectError.from(await ended.promise).code);
   });
