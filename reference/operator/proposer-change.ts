@@ -129,9 +129,10 @@ export class ProposerChange {
     return receipt;
   }
 
-  async #state({ identity, ledger, system }: Node): Promise<NodeState | undefined> {
+  async #state(node: Node): Promise<NodeState | undefined> {
     const options = { timeoutMs: this.#options.timeoutMs ?? TIMEOUT_MS };
     try {
+      const { identity, ledger, system } = node;
       const [{ accepting, proposer }, { height, hash }] = await Promise.all([
         system.getNodeStatus({}, options),
         headOf(ledger, options),
