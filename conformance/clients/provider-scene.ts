@@ -16,6 +16,7 @@ import { expect } from "../procedures/procedure.ts";
 import type { TestCase } from "../test-case.ts";
 import { type ClientUnderTest, expectAccepted, type Outcome } from "./client-under-test.ts";
 import type { ClientCommand, Values } from "./command-template.ts";
+import { byTheKit } from "./consumer-scene.ts";
 import type { ObservedCall } from "./observation.ts";
 
 export interface ProviderScene {
@@ -30,7 +31,7 @@ export interface ProviderScene {
 const PLAINTEXT_BYTES = 4_000;
 
 export async function publicationOf(t: TestCase, content?: Uint8Array): Promise<ProviderScene> {
-  const client = await t.client();
+  const client = await byTheKit(() => t.client());
   const plaintext = content ?? t.seeded(PLAINTEXT_BYTES);
   const expiration = new Date(Math.ceil(Date.now() / 1000) * 1000 + 2 * 60 * 60_000);
   const terms = { accessTimes: 2 + t.seededNumber(5), expiration };

@@ -7,7 +7,14 @@ import { InformationPublicationService } from "../../gen/x1410/v1/information_pu
 import { KeyStorageService } from "../../gen/x1410/v1/key_storage_pb.ts";
 import { keyAddress } from "../../reference/communications/address.ts";
 import { expectRefused, type Outcome } from "../clients/client-under-test.ts";
-import { access, type ConsumerScene, consumerScene, consumerTwin, expectPlaintext } from "../clients/consumer-scene.ts";
+import {
+  access,
+  byTheKit,
+  type ConsumerScene,
+  consumerScene,
+  consumerTwin,
+  expectPlaintext,
+} from "../clients/consumer-scene.ts";
 import { grantAltered, otherKeyStorage, permissionAltered, signedOffLedger } from "../clients/wrong-answers.ts";
 import { type Alteration, unary } from "../mutants/mutant.ts";
 import { withBitFlipped } from "../mutation.ts";
@@ -133,9 +140,8 @@ const rows: readonly WrongGrant[] = [
     likelyMistake: "record, contract and consumer in the answer are not compared with the request",
     async prepare(t, { client, shared }) {
       const { found } = shared;
-      const other: RequestAccessResponse = await t.consumer.requestAccess(
-        t.consumer.signRequest(t.consumer.accessRequest(found)),
-      );
+      const request = t.consumer.signRequest(t.consumer.accessRequest(found));
+      const other: RequestAccessResponse = await byTheKit(() => t.consumer.requestAccess(request));
       client.alter(grantAltered(() => other));
     },
     further: noKeyAskedFor,

@@ -13,7 +13,7 @@ import type { Signer } from "../../reference/envelope/signer.ts";
 import { verifyEnvelope } from "../../reference/envelope/verify.ts";
 import { encryptBytes } from "../../reference/symmetric-encryption/encrypt-bytes.ts";
 import { expectRefused } from "../clients/client-under-test.ts";
-import { access, type ConsumerScene, consumerScene, consumerTwin } from "../clients/consumer-scene.ts";
+import { access, byTheKit, type ConsumerScene, consumerScene, consumerTwin } from "../clients/consumer-scene.ts";
 import { packageReplaced } from "../clients/wrong-answers.ts";
 import { unary } from "../mutants/mutant.ts";
 import { sha256 } from "../roles/data-provider.ts";
@@ -152,7 +152,7 @@ function wrongPackage({ id, title, what, likelyMistake, replacement }: WrongPack
     async run(t) {
       await consumerTwin(t);
       const scene = await consumerScene(t);
-      const stored = await t.consumer.getPackage(scene.shared.stored.id, () => {});
+      const stored = await byTheKit(() => t.consumer.getPackage(scene.shared.stored.id, () => {}));
       scene.client.alter(...packageReplaced(await replacement(stored, t, scene)));
       expectRefused(await access(scene), what);
       t.seen(`refused: ${what}`);
@@ -197,7 +197,7 @@ export const consumerPackagePurposes: readonly Purpose[] = [
     async run(t) {
       await consumerTwin(t);
       const scene = await consumerScene(t);
-      const stored = await t.consumer.getPackage(scene.shared.stored.id, () => {});
+      const stored = await byTheKit(() => t.consumer.getPackage(scene.shared.stored.id, () => {}));
       const key = t.random(32);
       const context = Buffer.from(scene.shared.key.id, "ascii");
       const { ciphertext } = encryptBytes(t.seeded(scene.shared.plaintext.length), key, context);

@@ -9,7 +9,7 @@ import { verifyEnvelope } from "../../reference/envelope/verify.ts";
 import { decryptBytes } from "../../reference/symmetric-encryption/encrypt-bytes.ts";
 import { valuesIn } from "../canary-scan.ts";
 import type { Outcome } from "../clients/client-under-test.ts";
-import { expectOrder } from "../clients/consumer-scene.ts";
+import { byTheKit, expectOrder } from "../clients/consumer-scene.ts";
 import type { ObservedCall } from "../clients/observation.ts";
 import {
   expirationOf,
@@ -274,12 +274,18 @@ export const providerPublicationPurposes: readonly Purpose[] = [
       const scene = await publicationOf(t);
       const { contractAddress } = publishedBy(t, await publish(scene));
       const { consumer } = t;
-      await t.inSession(consumer);
-      const found = consumer.checkPublication(await consumer.lookUp(contractAddress));
-      const grant = await consumer.requestAccess(consumer.signRequest(consumer.accessRequest(found)));
+      const found = await byTheKit(async () => {
+        await t.inSession(consumer);
+        return consumer.checkPublication(await consumer.lookUp(contractAddress));
+      });
       const { keyId, packageId } = found.information;
-      const key = await consumer.getKey(grant.accessToken, keyId, () => {});
-      const stored = await consumer.getPackage(packageId, () => {});
+      const { key, stored } = await byTheKit(async () => {
+        const grant = await consumer.requestAccess(consumer.signRequest(consumer.accessRequest(found)));
+        return {
+          key: await consumer.getKey(grant.accessToken, keyId, () => {}),
+          stored: await consumer.getPackage(packageId, () => {}),
+        };
+      });
       const { encryptedData } = opened({ stored });
       expectPlaintext(encryptedData, { key, keyId }, scene.plaintext);
       t.seen(`accessed: ${scene.plaintext.length} bytes`);
