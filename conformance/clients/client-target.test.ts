@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { campaign as isCampaign, seededShare } from "../../tools/seeded-share.ts";
 import { campaign } from "../campaign.ts";
+import { recompute } from "../evidence/recomputation.ts";
 import { purposesOf } from "../mutants/client-mutants.ts";
 import type { Report } from "../report/report.ts";
 import { parseReport, reportJson } from "../report/report-json.ts";
@@ -79,6 +80,14 @@ describe("the reference's own commands", () => {
     expect([report.results.length > 0, report.leftBehind, report.outOfReach]).toEqual([true, [], []]);
     if (isCampaign) expect([report.conformance, report.exitCode]).toEqual(["conformant", 0]);
     expect(parseReport(reportJson(report))).toEqual(report);
+    // What a seal attests follows from the report alone.
+    const tried = new Set(report.results.map(({ id }) => id));
+    expect(() =>
+      recompute(
+        report,
+        purposesOf(role).filter(({ id }) => tried.has(id)),
+      ),
+    ).not.toThrow();
   });
 });
 
