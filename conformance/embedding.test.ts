@@ -1,3 +1,6 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { conformanceTests, type EmbeddingOptions, type TestContext } from "./embedding.ts";
 import { referenceSubset } from "./reference-subsets.ts";
@@ -28,6 +31,20 @@ async function defined(options: EmbeddingOptions): Promise<Defined[]> {
   await conformanceTests(runner, options);
   return tests;
 }
+
+test("a user's side has a test for each purpose of its role, and one for the conclusion", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "x1410-embedding-"));
+  try {
+    const target = join(folder, "target.yaml");
+    await writeFile(target, "underTest: data-consumer\ncommands: { access: 'x1410-no-such-client {contract}' }\n");
+    const tests = await defined({ target, filters: { ids: ["TP/DC/F4/*"] } });
+    expect(tests.map(({ name }) => name.split(" ")[0])).toEqual(["TP/DC/F4/BV-01", "conformance"]);
+    const [first] = tests;
+    await expect(first?.check({ skip: () => {} })).rejects.toThrow(/^INCONC TP\/DC\/F4\/BV-01: .*cannot be run/s);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}, 60_000);
 
 describe("against nobody", () => {
   authorityForTests();

@@ -1,6 +1,7 @@
 // The kit inside a test runner, such as Vitest or node:test: one test for each purpose, all of one campaign.
 import { type CampaignOptions, campaign } from "./campaign.ts";
 import type { ClientStack } from "./channels.ts";
+import { clientRoleOf, openClientTarget } from "./clients/client-target.ts";
 import { openTarget } from "./commands/open-target.ts";
 import { type ExpectedFailures, readExpectedFailures } from "./expected-failures.ts";
 import type { Harness } from "./harness/harness.ts";
@@ -42,7 +43,7 @@ export interface StartedTarget {
 }
 
 export interface EmbeddingOptions extends ReportFiles {
-  /** A target file, or what starts the implementation. */
+  /** A target file, of servers or of a user's side, or what starts the implementation. */
   readonly target: string | TargetFactory;
   /** Starts the implementation of a target file. */
   readonly command?: string;
@@ -108,7 +109,9 @@ function judge(id: string, report: Report, expected: ExpectedFailures): void {
   throw new ConformanceError(failureText(result, report));
 }
 
-async function entitiesOf(file: string): Promise<EntityRole[]> {
+async function entitiesOf(file: string): Promise<TestedRole[]> {
+  const client = await clientRoleOf(file);
+  if (client !== undefined) return [client];
   const { entities } = await readTargetSettings(file);
   return entityRoles.filter((role) => entities[role] !== undefined);
 }
@@ -161,6 +164,9 @@ class Performance {
   async #open(): Promise<{ stage: Stage; pics: readonly Pics[]; close(): Promise<void> }> {
     const { target, client = "grpc", seed = "1410", recordBytes = 3 * 1024 * 1024 } = this.#options;
     const { command, pics: files = [] } = this.#options;
+    const role = typeof target === "string" ? await clientRoleOf(target) : undefined;
+    if (typeof target === "string" && role !== undefined)
+      return openClientTarget({ role, file: target, pics: files, command, client, seed, recordBytes });
     if (typeof target === "string")
       return openTarget({ file: target, reference: [], pics: files, command, client, seed, recordBytes });
     const started = await target.start();
