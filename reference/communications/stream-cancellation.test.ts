@@ -1,6 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { createClient } from "@connectrpc/connect";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
 import { connectTransport } from "./connect-transport.ts";
 import { EchoService, NoteSchema } from "./echo.fixture.ts";
 import { grpcTransport } from "./grpc-transport.ts";
@@ -14,7 +14,26 @@ beforeAll(() => {
 });
 afterAll(() => fixture.remove());
 
-const timers = () => process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
+const DEADLINE_MS = 3_600_000;
+afterEach(() => void vi.restoreAllMocks());
+
+const isDeadline = (delay?: number) => delay !== undefined && delay > DEADLINE_MS / 2 && delay <= DEADLINE_MS;
+
+/** Timers of about the deadline that have been set and not cleared since. */
+function pendingDeadlines(): Set<unknown> {
+  const pending = new Set<unknown>();
+  const [set, clear] = [globalThis.setTimeout, globalThis.clearTimeout];
+  vi.spyOn(globalThis, "setTimeout").mockImplementation(((run: () => void, delay?: number, ...rest: []) => {
+    const timer = set(run, delay, ...rest);
+    if (isDeadline(delay)) pending.add(timer);
+    return timer;
+  }) as typeof setTimeout);
+  vi.spyOn(globalThis, "clearTimeout").mockImplementation((timer) => {
+    pending.delete(timer);
+    clear(timer);
+  });
+  return pending;
+}
 
 test.each([
   ["grpc-js", grpcTransport],
@@ -35,14 +54,13 @@ test.each([
     const client = createClient(EchoService, transport);
     const read = async () => {
       const cancellation = new AbortController();
-      for await (const _ of client.count({}, { signal: cancellation.signal, timeoutMs: 3_600_000 })) break;
+      for await (const _ of client.count({}, { signal: cancellation.signal, timeoutMs: DEADLINE_MS })) break;
       cancellation.abort();
     };
-    // What the connection itself keeps is there after the first.
-    await read();
-    const before = timers();
+    const pending = pendingDeadlines();
     for (let round = 0; round < 3; round++) await read();
-    expect(timers()).toBe(before);
+    expect(setTimeout).toHaveBeenCalledWith(expect.any(Function), expect.toSatisfy(isDeadline));
+    await vi.waitFor(() => expect(pending.size).toBe(0), { timeout: 5_000 });
   } finally {
     transport.close();
     await server.close(100);
