@@ -35,7 +35,7 @@ import { body, Chance, type Corpus, plausible } from "./message-mutation.fixture
 import { framed, type RawAnswer, RawConnection } from "./raw-call.fixture.ts";
 
 const campaign = process.env["X1410_CAMPAIGN"] !== undefined;
-const bodiesPerMethod = campaign ? 10_000 : 60;
+const bodiesPerMethod = campaign ? 10_000 : 30;
 const atOnce = 20;
 const streamMs = 60;
 const seed = 1410;
