@@ -12,7 +12,7 @@ import {
   type Transaction,
   TransactionSchema,
 } from "../../gen/x1410/v1/ledger_pb.ts";
-import { reasonName, reasonOf } from "../communications/refusal.ts";
+import { reasonName, reasonOf, subjectOf } from "../communications/refusal.ts";
 import { payloadTypeOf } from "../envelope/sign.ts";
 import { parsePayload, type VerifiedSigner, verifyEnvelope, verifySignature } from "../envelope/verify.ts";
 import { type ChainHead, decodeHeader, headOf, transactionIdOf } from "./block.ts";
@@ -234,9 +234,11 @@ function pinFirstProposer(state: LedgerState, block: Block, header: BlockHeader,
   state.setProposer(header.proposer, sha256(signer.publicKey.spki));
 }
 
-/** Why something was refused, in words fit for a report: a stable reason where there is one. */
+/** Why something was refused, in words fit for a report: a stable reason where there is one, and what it is about in brackets. */
 export function whyOf(cause: unknown): string {
   const reason = reasonOf(cause);
-  if (reason !== ErrorReason.UNSPECIFIED) return reasonName(reason);
+  const subject = subjectOf(cause);
+  if (reason !== ErrorReason.UNSPECIFIED)
+    return subject === "" ? reasonName(reason) : `${reasonName(reason)} [${subject}]`;
   return cause instanceof Error ? cause.message : String(cause);
 }

@@ -78,6 +78,23 @@ test("an intact ledger: verify, head, blocks", async () => {
   expect(JSON.parse(json)).toMatchObject({ networkId, height: "1", transactionCount: 1 });
 });
 
+test("anchors that do not lead to the signer are told apart from a chain that was altered", async () => {
+  const file = join(folder, "untrusted.blocks");
+  await x1410("export", file, "--data", data);
+  await expect(x1410("verify", "--from", file, "--anchors", pem("root"))).rejects.toThrow(
+    /^not verified: block 1: header-signature: SIGNER_UNTRUSTED .*no path leads .* to an anchor given; .*or the chain is forged$/,
+  );
+  const anchors = join(folder, "no-anchors.pem");
+  writeFileSync(anchors, "nothing\n");
+  await expect(x1410("verify", "--from", file, "--anchors", anchors)).rejects.toThrow(`no certificate in ${anchors}`);
+});
+
+test("where there is no block, nothing is intact", async () => {
+  const file = join(folder, "empty.blocks");
+  writeFileSync(file, "");
+  await expect(x1410("verify", "--from", file, "--data", data)).rejects.toThrow("no block in it: nothing was verified");
+});
+
 test("an export verifies with the anchors alone; cut short or altered, it does not", async () => {
   const file = join(folder, "chain.blocks");
   expect(await x1410("export", file, "--data", data)).toContain("4 blocks");

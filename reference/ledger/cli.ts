@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { create, fromBinary, fromJson, type JsonValue, toJson, toJsonString } from "@bufbuild/protobuf";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { ChainVerifier } from "../../certs/chain-verifier.ts";
+import { fromPem } from "../../certs/der.ts";
 import { PUBLIC_FILE, writeDurably } from "../../certs/durable-file.ts";
 import {
   BlockHeaderSchema,
@@ -95,6 +96,7 @@ async function verify(print: Print, options: VerifyOptions): Promise<void> {
         ...(remembered === undefined ? {} : { remembered }),
       });
       if (!verdict.intact) throw faultOf(verdict);
+      if (verdict.head.height === 0n) throw new AuditSourceError("there is no block in it: nothing was verified");
       const altered = await source.stateFault(state);
       if (altered !== undefined)
         throw new AuditSourceError(`the blocks are intact, but the node's state is not: ${altered}`);
@@ -190,6 +192,7 @@ async function check(print: Print, file: string, options: TrustOptions & { netwo
 async function exportChain(print: Print, file: string, options: SourceOptions): Promise<void> {
   if (existsSync(file)) throw new AuditSourceError(`${file} exists already`);
   await withSource(options, async (source) => {
+    if ((await source.newest()) === undefined) throw new AuditSourceError("the ledger has no block yet");
     print(`${await writeExport(file, source.blocks())} blocks in ${file}`);
   });
 }
@@ -236,6 +239,7 @@ function trustOf({ data, anchors, crls }: TrustOptions): LedgerTrust {
   };
   if (anchors !== undefined) {
     const certificates = read(anchors);
+    if (fromPem("CERTIFICATE", certificates).length === 0) throw new AuditSourceError(`no certificate in ${anchors}`);
     const lists = crls === undefined ? { crlsRequired: false } : { crls: read(crls) };
     return new ChainVerifier({ trustAnchors: certificates, intermediates: certificates, ...lists });
   }
@@ -257,11 +261,16 @@ function remember(file: string, { height: at, hash }: ChainHead): void {
   writeDurably(file, `${at} ${hex(hash)}\n`, PUBLIC_FILE);
 }
 
+/** Nobody known has certified the signer, which wrong anchors explain as well as a forged chain. */
+const pathless = /SIGNER_UNTRUSTED \[certificate: (?:unknown_issuer|bad_signature)\]/;
+
 function faultOf(verdict: Extract<ChainVerdict, { intact: false }>): Error {
-  const { head: last } = verdict;
-  return new AuditSourceError(
-    `altered: ${verdict.detail}; everything up to block ${last.height} ${hex(last.hash)} holds`,
-  );
+  const { detail, head: last } = verdict;
+  if (last.height === 0n && pathless.test(detail))
+    return new AuditSourceError(
+      `not verified: ${detail}: no path leads from its signer to an anchor given; the anchors are of another network or lack its intermediate, or the chain is forged`,
+    );
+  return new AuditSourceError(`altered: ${detail}; everything up to block ${last.height} ${hex(last.hash)} holds`);
 }
 
 function hex(bytes: Uint8Array): string {

@@ -11,7 +11,6 @@ import {
   type Transaction,
   TransactionSchema,
 } from "../../gen/x1410/v1/ledger_pb.ts";
-import { subjectOf } from "../communications/refusal.ts";
 import { payloadTypeOf } from "../envelope/sign.ts";
 import { verifyEnvelope, verifySignature } from "../envelope/verify.ts";
 import { beforeFirstBlock, blockHash, type ChainHead, decodeHeader, transactionIdOf } from "./block.ts";
@@ -134,8 +133,7 @@ function attempt<T>(fault: CommittedFault, check: () => T): T {
   try {
     return check();
   } catch (cause) {
-    const subject = subjectOf(cause);
-    throw new EvidenceFault(fault, subject === "" ? whyOf(cause) : `${whyOf(cause)} [${subject}]`);
+    throw new EvidenceFault(fault, whyOf(cause));
   }
 }
 
