@@ -9,7 +9,9 @@ import { makePrivateDirectory, PRIVATE_FILE, PUBLIC_FILE, writeDurably } from ".
 import { identityOf } from "../../certs/identity.ts";
 import { KEY_ALGORITHMS, type KeyAlgorithm } from "../../certs/key-pair.ts";
 import { RevocationReason } from "../../gen/x1410/v1/certification_authority_pb.ts";
+import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { type Account, AccountSchema } from "../../gen/x1410/v1/identity_pb.ts";
+import { reasonOf } from "../communications/refusal.ts";
 import { ProfileError, profileText, readProfile, readProfileFile } from "../user/profile.ts";
 import { mayPass } from "../user/repetition.ts";
 import { collectIndustry, country, print, printJson, UnreachableError } from "../user/user-command.ts";
@@ -70,22 +72,36 @@ async function addUser(identity: string, options: AccountOptions & { key?: KeyAl
   if (!options.publish && !options.access)
     throw new OperatorCommandError("say what the user may do: --publish, --access or both");
   const profile = profileOf(identity, options);
-  if (existsSync(profile))
-    throw new OperatorCommandError(
-      `${profile} is there already; update-user changes the account, renew-user the certificate`,
-    );
   await asOperator(options, async (own) => {
+    const former = existsSync(profile) ? await leftBehind(own, identity, profile) : undefined;
     // The account first: the same contents again are in order, so that a run that broke off is simply repeated.
     const account = await own.addAccount(identity, contentsOf(options));
     await keep(await own.enrol(identity, options.key), profile, options);
-    if (options.json) printJson({ account: toJson(AccountSchema, account), profile });
+    if (options.json) printJson({ account: toJson(AccountSchema, account), profile, ...formerJson(former) });
     else {
       print(accountLine(account));
+      if (former !== undefined) print(`The account is in force for ${formerText(former)} too.`);
       print(`Profile: ${profile}`);
       if (options.publish) print(`  npx x1410 provider publish FILE --rules RULES --profile ${profile}`);
       if (options.access) print(`  npx x1410 consumer search --profile ${profile}`);
     }
   });
+}
+
+/**
+ * Looks at a profile that is there: one that outlived its account may be replaced, one of a user with an account or of somebody else may not.
+ * @throws OperatorCommandError
+ */
+async function leftBehind(own: Operator, identity: string, profile: string): Promise<X509Certificate | undefined> {
+  const former = await formerCertificate(identity, profile);
+  const present = await own.account(identity).catch((cause: unknown) => {
+    if (reasonOf(cause) !== ErrorReason.ACCOUNT_NOT_FOUND) throw cause;
+  });
+  if (present !== undefined)
+    throw new OperatorCommandError(
+      `${profile} is there already; update-user changes the account, renew-user the certificate`,
+    );
+  return former;
 }
 
 function addAccountChanges(operator: Command): void {
@@ -113,7 +129,8 @@ function addAccountChanges(operator: Command): void {
       asOperator(options, async (own) => {
         await own.deleteAccount(identity);
         if (options.json) printJson({ deleted: identity });
-        else print(`The account of ${identity} is deleted; revoke-user revokes its certificate.`);
+        else
+          print(`The account of ${identity} is deleted; revoke-user revokes its certificate, add-user makes it anew.`);
       }),
     );
 }
@@ -125,9 +142,14 @@ function addCertificates(operator: Command): void {
     .action(async (identity: string, options: OperatorOptions & { key?: KeyAlgorithm }) => {
       const profile = profileOf(identity, options);
       await readProfileFile(profile);
-      await asOperator(options, async (own) => keep(await own.enrol(identity, options.key), profile, options));
-      if (options.json) printJson({ renewed: identity, profile });
-      else print(`${identity} has a new certificate; the former one stays valid until it expires or is revoked.`);
+      const former = await formerCertificate(identity, profile);
+      await asOperator(options, async (own) => {
+        // A certificate is for a user, and no account means that there is none.
+        await own.account(identity);
+        await keep(await own.enrol(identity, options.key), profile, options);
+      });
+      if (options.json) printJson({ renewed: identity, profile, ...formerJson(former) });
+      else print(`${identity} has a new certificate${former === undefined ? "" : `, beside ${formerText(former)}`}.`);
     });
   verb(operator, "revoke-user", "revoke the certificate in a user's profile, or another one of the user")
     .argument("<name>", NAME, userOf)
@@ -142,11 +164,9 @@ async function revokeUser(
   identity: string,
   options: OperatorOptions & { certificate?: string; reason: string },
 ): Promise<void> {
-  const pem =
-    options.certificate === undefined
-      ? (await readProfile(profileOf(identity, options))).certificateChainPem
-      : await readFile(options.certificate, "utf8");
-  const certificate = parsed(pem, options.certificate ?? "the certificate of the profile");
+  const { certificate: path } = options;
+  const certificate =
+    path === undefined ? await certificateIn(profileOf(identity, options)) : parsed(await readFile(path, "utf8"), path);
   const holder = identityOf(certificate);
   if (holder !== identity) throw new OperatorCommandError(`that is a certificate of ${holder}, not of ${identity}`);
   await asOperator(options, (own) =>
@@ -240,6 +260,30 @@ async function asOperator<T>({ profile: path }: OperatorOptions, run: (operator:
   } finally {
     operator.close();
   }
+}
+
+async function certificateIn(profile: string): Promise<X509Certificate> {
+  return parsed((await readProfile(profile)).certificateChainPem, `the certificate of ${profile}`);
+}
+
+/** Undefined where key or certificate are lost: then a new one is needed all the more. @throws OperatorCommandError */
+async function formerCertificate(identity: string, profile: string): Promise<X509Certificate | undefined> {
+  const former = await certificateIn(profile).catch((cause: unknown) => {
+    if (!(cause instanceof ProfileError)) throw cause;
+  });
+  const holder = former === undefined ? identity : identityOf(former);
+  if (holder !== identity) throw new OperatorCommandError(`${profile} is there already, of ${holder}`);
+  return former ?? undefined;
+}
+
+/** Whether it was revoked is for the authority to say. */
+function formerText({ serialNumber, validTo }: X509Certificate): string {
+  const until = new Date(validTo).toISOString();
+  return `the former certificate ${serialNumber}, until ${until} or its revocation, whichever is (or was) first`;
+}
+
+function formerJson(former: X509Certificate | undefined) {
+  return former === undefined ? {} : { formerSerialNumber: former.serialNumber };
 }
 
 function parsed(pem: string, place: string): X509Certificate {

@@ -76,6 +76,15 @@ test("a user that was added acts under its own certificate, until its account is
 
   await operator("delete-user", "alice");
   await expect(rightsOf("alice")).rejects.toThrow(/ACCOUNT_NOT_FOUND/);
+
+  const former = await readProfile(profileOf("alice"));
+  await expect(operator("renew-user", "alice")).rejects.toThrow(/ACCOUNT_NOT_FOUND/);
+  expect(await readProfile(profileOf("alice"))).toEqual(former);
+  const { serialNumber } = new X509Certificate(former.certificateChainPem);
+  const again = await operator("add-user", "alice", "--access");
+  expect(again).toContain(`The account is in force for the former certificate ${serialNumber}, until `);
+  expect((await readProfile(profileOf("alice"))).privateKeyPem).not.toBe(former.privateKeyPem);
+  expect(await rightsOf("alice")).toMatchObject({ publish: false, access: true });
 });
 
 test("a certificate is renewed, with a new key, and revoked", async () => {
@@ -98,6 +107,12 @@ test("what cannot be is refused, and changes nothing", async () => {
   await expect(operator("add-user", "Carol", "--access")).rejects.toThrow(/1 to 63 of a-z/);
   await expect(operator("add-user", "carol", "--access", "--country", "Schweiz")).rejects.toThrow(/ISO 3166-1/);
   await expect(operator("add-user", "provider", "--access")).rejects.toThrow(/is there already/);
+  const own = await readProfile(stack.operator.profile);
+  await expect(operator("add-user", "operator", "--access")).rejects.toThrow(
+    /is there already, of urn:x1410:entity:operator:/,
+  );
+  await expect(operator("renew-user", "operator")).rejects.toThrow(/of urn:x1410:entity:operator:/);
+  expect(await readProfile(stack.operator.profile)).toEqual(own);
   await expect(operator("update-user", "provider")).rejects.toThrow(/nothing to change/);
   await expect(operator("delete-user", "nobody")).rejects.toThrow(/ACCOUNT_NOT_FOUND/);
   const consumer = stack.users.consumer.files.certificate;

@@ -110,9 +110,15 @@ export class Operator {
     } while (pageToken !== "");
   }
 
+  /** @throws ConnectError ACCOUNT_NOT_FOUND */
+  async account(identity: string): Promise<Account> {
+    const { account } = await this.#accounts.getAccount({ identity });
+    return account ?? missing(identity);
+  }
+
   /** Takes effect at the user's next request. @throws ConnectError ACCOUNT_NOT_FOUND, ACCOUNT_VERSION_STALE */
   async updateAccount(identity: string, change: (account: Account) => AccountContents): Promise<Account> {
-    const { account: present = missing(identity) } = await this.#accounts.getAccount({ identity });
+    const present = await this.account(identity);
     const { account } = await this.#accounts.updateAccount({
       account: { identity, version: present.version, ...change(present) },
     });
