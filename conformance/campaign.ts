@@ -176,7 +176,7 @@ function statement({ entity, implementation, supported }: Pics, given: boolean):
 function reported(purpose: Purpose, result: PurposeResult, reproduce: string): ReportedPurpose {
   const { id, entity, component, kind, title, clause, steps, capabilities, methods } = purpose;
   const { initialState, stimulus, twin = "", diagram, likelyMistake = "" } = purpose;
-  const { verdict, expected, actual, seen, durationMs, messages } = result;
+  const { verdict, expected, actual, onTheWay, seen, durationMs, messages } = result;
   return {
     id,
     entity,
@@ -192,7 +192,7 @@ function reported(purpose: Purpose, result: PurposeResult, reproduce: string): R
     stimulus,
     twin,
     diagram,
-    likelyMistake,
+    likelyMistake: onTheWay ? "" : likelyMistake,
     verdict,
     expected,
     actual,

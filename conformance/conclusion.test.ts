@@ -8,7 +8,16 @@ import { readExpectedFailures } from "./expected-failures.ts";
 import type { Finding } from "./pics.ts";
 import type { Verdict } from "./verdict.ts";
 
-const nothing = { expected: "", actual: "", seen: [], steps: [], messages: [], durationMs: 0, leftBehind: [] };
+const nothing = {
+  expected: "",
+  actual: "",
+  onTheWay: false,
+  seen: [],
+  steps: [],
+  messages: [],
+  durationMs: 0,
+  leftBehind: [],
+};
 const results = (...verdicts: Verdict[]): PurposeResult[] =>
   verdicts.map((verdict, index) => ({ id: `TP/KSS/TV/BV-0${index}`, verdict, ...nothing }));
 

@@ -2,12 +2,13 @@ import { describe, expect, test } from "vitest";
 import { ErrorReason } from "../gen/x1410/v1/error_pb.ts";
 import { refusal } from "../reference/communications/refusal.ts";
 import { execute, type PurposeResult } from "./execution.ts";
-import { expect as expectation, Inconclusive } from "./procedures/procedure.ts";
+import { expect as expectation, expectFirst, Inconclusive } from "./procedures/procedure.ts";
 import { keyStorage } from "./purposes/kss-stored-key.ts";
 import { type PurposeSpec, purpose } from "./purposes/purpose.ts";
 import type { User } from "./roles/user.ts";
 import { authorityForTests, blackHole, NOWHERE, stageAt } from "./stage.fixture.ts";
 import type { PartyName } from "./target.ts";
+import type { TestCase } from "./test-case.ts";
 
 authorityForTests();
 
@@ -50,7 +51,7 @@ describe("the verdict of a purpose", () => {
         await t.expectRefusal(() => Promise.reject(refusal(ErrorReason.TOKEN_EXPIRED)));
       },
       "FAIL",
-      /^not so$/,
+      /^UNAUTHENTICATED TOKEN_EXPIRED$/,
     ],
     [
       "no refusal",
@@ -59,7 +60,7 @@ describe("the verdict of a purpose", () => {
         await t.expectRefusal(right);
       },
       "FAIL",
-      /^not so$/,
+      /^it was accepted$/,
     ],
     [
       "a twin that does not work",
@@ -103,6 +104,28 @@ describe("the verdict of a purpose", () => {
     };
     expect(await performed(run)).toMatchObject({ expected: "a key of 32 bytes", actual: "not so", seen: ["a key"] });
   });
+});
+
+test("says which calls came before what was wrong, and whether it came on the way to what the purpose is about", async () => {
+  const asked = async (t: TestCase) => {
+    await keyStorage(t.provider)
+      .getKeyStatus({ keyId: "0".repeat(32) })
+      .catch(() => {});
+  };
+  const about: PurposeSpec["run"] = async (t) => {
+    await asked(t);
+    expectation(false, "a key of 32 bytes", "31 bytes");
+  };
+  const before: PurposeSpec["run"] = async (t) => {
+    await asked(t);
+    expectFirst(false, "an answer");
+  };
+  const call = /the last calls were KeyStorageService\/GetKeyStatus to kss: UNAVAILABLE after [\d.]+ ms$/;
+  expect(await performed(about)).toMatchObject({
+    actual: expect.stringMatching(new RegExp(`^31 bytes; ${call.source}`)),
+    onTheWay: false,
+  });
+  expect(await performed(before)).toMatchObject({ actual: expect.stringMatching(call), onTheWay: true });
 });
 
 describe("what a check leaves unawaited", () => {

@@ -17,6 +17,8 @@ export interface PurposeResult {
   readonly expected: string;
   /** What came instead; "" where it passed. */
   readonly actual: string;
+  /** Whether it failed on the way to what the purpose is about, so that its likely mistake explains nothing. */
+  readonly onTheWay: boolean;
   /** What was seen on the way. */
   readonly seen: readonly string[];
   /** Of a purpose that replays a procedure. */
@@ -64,7 +66,7 @@ export async function execute(
 /** The result of a purpose that could not be tried. */
 export function notBegun({ id, expected }: Purpose, actual: string): PurposeResult {
   const nothing = { seen: [], steps: [], messages: [], durationMs: 0, leftBehind: [] };
-  return { id, verdict: "INCONC", expected: expectationText(expected), actual, ...nothing };
+  return { id, verdict: "INCONC", expected: expectationText(expected), actual, onTheWay: true, ...nothing };
 }
 
 async function perform(
@@ -79,6 +81,7 @@ async function perform(
   let verdict: Verdict = "PASS";
   let expected = expectationText(purpose.expected);
   let actual = "";
+  let onTheWay = false;
   let durationMs = 0;
   let leftBehind: string[] = [];
   const strays: unknown[] = [];
@@ -87,9 +90,12 @@ async function perform(
       await withinSignal(purpose.run(t), signal);
     } catch (cause) {
       [verdict, actual] = judge(cause);
+      // A client's refusals are exit codes: an error thrown here is of a message of the client that cannot be opened or verified.
+      onTheWay = stage.bench !== undefined;
       if (cause instanceof Deviation) {
         expected = cause.message;
-        actual = "not so";
+        actual = [cause.actual, t.whatHappened()].filter((text) => text !== "").join("; ") || "not so";
+        onTheWay = cause.onTheWay;
       } else if (signal.aborted && verdict !== "ERROR") {
         verdict = "INCONC";
         actual = `no verdict within ${purpose.budgetSeconds} s`;
@@ -109,6 +115,7 @@ async function perform(
     verdict: overwrite([verdict, ...judged]) ?? "ERROR",
     expected,
     actual,
+    onTheWay,
     seen: t.remarks,
     steps: t.steps,
     messages: t.log.calls,

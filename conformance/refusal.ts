@@ -22,13 +22,13 @@ export async function expectRefusalOf(call: () => Promise<unknown>, expected: Ex
     () => undefined,
     (error: unknown) => error,
   );
-  expect(cause !== undefined, `${wanted} (it was accepted)`);
+  expect(cause !== undefined, wanted, "it was accepted");
   if (!(cause instanceof ConnectError)) throw cause;
   const got = reasonOf(cause);
   if (got === ErrorReason.UNSPECIFIED && lossy.has(cause.code) && cause.code !== expected.code) throw cause;
   const text = `${codeName(cause.code)}${got === 0 ? " without a reason" : ` ${reasonName(got)}`}`;
   const right = cause.code === expected.code && (expected.reason === undefined || got === expected.reason);
-  expect(right, `${wanted} (got ${text})`);
+  expect(right, wanted, text);
 }
 
 /** Codes that a dead network gives as well: without a reason they refuse nothing. */

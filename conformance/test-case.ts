@@ -18,6 +18,7 @@ import { MessageLog, recorded } from "./message-log.ts";
 import { Inconclusive, judge, type StepResult } from "./procedures/procedure.ts";
 import type { Purpose } from "./purposes/purpose.ts";
 import { expectRefusalOf, refusalFor, refusalText } from "./refusal.ts";
+import { callText } from "./report/failure-text.ts";
 import { DataConsumer } from "./roles/data-consumer.ts";
 import { DataProvider } from "./roles/data-provider.ts";
 import { User } from "./roles/user.ts";
@@ -33,6 +34,8 @@ export interface Account {
 
 /** Time for taking things away, after the check's own time is over. */
 const CLEAN_UP_MS = 15_000;
+/** So many say what came before a deviation. */
+const LAST_CALLS = 3;
 
 export class TestCase {
   readonly purpose: Purpose;
@@ -45,6 +48,7 @@ export class TestCase {
   readonly #users = new Map<string, User>();
   readonly #credentials = new Map<User, Credential>();
   readonly #cleanUps: (() => Promise<unknown>)[] = [];
+  readonly #clients: ClientUnderTest[] = [];
   readonly #onStep: (step: StepResult) => void;
   readonly #channels = new Map<string, Channels>();
   /** Users with an account and a session of this purpose alone. */
@@ -165,6 +169,7 @@ export class TestCase {
     const { bench } = this;
     const credential = bench.counterparts.authority.issue("user", this.freshName(bench.settings.role));
     const client = await ClientUnderTest.create(bench, credential, this.log, () => this.#calls);
+    this.#clients.push(client);
     this.cleanUp(() => client.close());
     const deleteAccount = await this.#stage.createAccount({
       identity: client.identity,
@@ -250,6 +255,14 @@ export class TestCase {
   /** What was seen, for the report. */
   seen(text: string): void {
     this.remarks.push(text);
+  }
+
+  /** What came last before a deviation: of a client under test its last command, of servers the last calls; "" where nothing came. */
+  whatHappened(): string {
+    const client = this.#clients.findLast(({ lastCommand }) => lastCommand !== "");
+    if (client !== undefined) return client.lastCommand;
+    const calls = this.log.calls.slice(-LAST_CALLS).map(callText);
+    return calls.length === 0 ? "" : `the last calls were ${calls.join(", ")}`;
   }
 
   /**

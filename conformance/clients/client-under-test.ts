@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { identityOfCredential } from "../credential.ts";
 import type { MessageLog } from "../message-log.ts";
 import type { Alteration } from "../mutants/mutant.ts";
-import { expect, Inconclusive } from "../procedures/procedure.ts";
+import { expect, expectFirst, Inconclusive } from "../procedures/procedure.ts";
 import { subscriberRules } from "../procedures/subscriber-records.ts";
 import type { Credential, EntityRole } from "../target.ts";
 import type { ClientBench } from "./client-bench.ts";
@@ -13,6 +13,7 @@ import type { ClientProcess, Ended } from "./client-process.ts";
 import type { ClientCommand, Placeholder, Values } from "./command-template.ts";
 import type { Impostor } from "./counterparts.ts";
 import { type ObservedCall, Watch } from "./observation.ts";
+import { callsText, outputText, withoutSecrets } from "./outcome-text.ts";
 
 export interface Outcome extends Ended {
   /** What it wrote to {output}; undefined where there is no such file. */
@@ -26,8 +27,6 @@ const notACommand = new Set([126, 127]);
 /** So long a client that has broken off a handshake may go on trying before it is stopped. */
 const AFTER_REFUSAL_MS = 1_500;
 const POLL_MS = 50;
-/** Of what it says on standard error. */
-const LAST_LINES = 3;
 
 export class ClientUnderTest {
   readonly credential: Credential;
@@ -38,6 +37,7 @@ export class ClientUnderTest {
   readonly #signal: () => AbortSignal;
   readonly #values: Record<string, string>;
   #outputs = 0;
+  #lastCommand: (() => string) | undefined;
 
   private constructor(
     bench: ClientBench,
@@ -69,6 +69,11 @@ export class ClientUnderTest {
     await client.#write();
     bench.counterparts.watches.set(client.identity, client.watch);
     return client;
+  }
+
+  /** How its last command ended, what it wrote and whom it called, without secrets; "" before the first. */
+  get lastCommand(): string {
+    return this.#lastCommand?.() ?? "";
   }
 
   /** Answers of the kit's servers to this client from now on. */
@@ -107,22 +112,29 @@ export class ClientUnderTest {
     const ended = await process.ended;
     await Promise.race([enough, undefined]);
     const calls = this.watch.calls.slice(from);
+    const written = await readFile(output).catch(() => undefined);
+    this.#lastCommand = () =>
+      `"${command}" ended with ${outputText({ ...ended, output: written })}; calls that came: ${callsText(calls)}`;
     const { commandSeconds } = this.#bench.settings;
-    const words = ended.stderr === "" ? "" : `; its last words: ${ended.stderr}`;
+    const words = ended.stderr === "" ? "" : `; its last words: ${withoutSecrets(ended.stderr)}`;
     if (calls.length === 0 && (ended.timedOut || notACommand.has(ended.code ?? 0)))
       throw new Inconclusive(
         `the command "${command}" ${ended.timedOut ? `called nobody in ${commandSeconds} s` : "cannot be run"}${words}`,
       );
-    expect(!ended.timedOut, `"${command}" ends within ${commandSeconds} s (it was stopped)`);
-    return { ...ended, output: await readFile(output).catch(() => undefined), calls };
+    expectFirst(!ended.timedOut, `"${command}" ends within ${commandSeconds} s`, "it was stopped");
+    return { ...ended, output: written, calls };
   }
 
   /** Begins a command that goes on until it is stopped. */
   begin(command: ClientCommand, given: Values = {}): ClientProcess {
-    return this.#bench.perform(command, { ...this.#values, ...given } as Values, {
+    const from = this.watch.calls.length;
+    const process = this.#bench.perform(command, { ...this.#values, ...given } as Values, {
       timeoutMs: this.#bench.settings.commandSeconds * 1000,
       signal: this.#signal(),
     });
+    this.#lastCommand = () =>
+      `"${command}" has written ${process.stdout.length} characters; calls that came: ${callsText(this.watch.calls.slice(from))}`;
+    return process;
   }
 
   /** Performs a command that meets an impostor: until it ends, has called the impostor, or has kept away from it for a while. */
@@ -194,13 +206,15 @@ export class ClientUnderTest {
 
 /** Exit code 0. @throws Deviation; Inconclusive where the client never came as far as to call */
 export function expectAccepted({ code, stderr, calls }: Outcome): void {
-  const got = `got ${code ?? "none"}: ${stderr.split("\n").slice(-LAST_LINES).join("; ")}`;
-  if (code !== 0 && calls.length === 0) throw new Inconclusive(`the command ended, and called nobody (${got})`);
-  expect(code === 0, `exit code 0 (${got})`);
+  if (code !== 0 && calls.length === 0)
+    throw new Inconclusive(
+      `the command ended, and called nobody (exit code ${code ?? "none"}: ${withoutSecrets(stderr)})`,
+    );
+  expectFirst(code === 0, "exit code 0");
 }
 
 /** Another exit code, and nothing in {output}. */
 export function expectRefused({ code, output }: Outcome, what: string): void {
-  expect(output === undefined, `no plaintext where ${what} (there are ${output?.length ?? 0} bytes)`);
+  expect(output === undefined, `no plaintext where ${what}`);
   expect(code !== 0, `another exit code than 0 where ${what}`);
 }

@@ -12,7 +12,7 @@ import { DataStorageService, type StorePackageRequest } from "../../gen/x1410/v1
 import type { SignedEnvelope } from "../../gen/x1410/v1/envelope_pb.ts";
 import { KeyStorageService, type StoreKeyRequest } from "../../gen/x1410/v1/key_storage_pb.ts";
 import { type VerifiedSigner, verifyEnvelope } from "../../reference/envelope/verify.ts";
-import { expect } from "../procedures/procedure.ts";
+import { expect, expectFirst } from "../procedures/procedure.ts";
 import type { TestCase } from "../test-case.ts";
 import { type ClientUnderTest, expectAccepted, type Outcome } from "./client-under-test.ts";
 import type { ClientCommand, Values } from "./command-template.ts";
@@ -69,16 +69,16 @@ export function publishedBy(t: TestCase, outcome: Outcome): Published {
   expectAccepted(outcome);
   const submitted = lastOf(outcome, DataSharingPolicyService.method.submitPolicy);
   const { submission: envelope } = submitted.requests[0] as SubmitPolicyRequest;
-  expect(envelope !== undefined, "a signed policy");
+  expectFirst(envelope !== undefined, "a signed policy");
   const { message: submission, signer } = verifyEnvelope(envelope, PolicySubmissionSchema, t.trust);
   const { key, keyId } = lastOf(outcome, KeyStorageService.method.storeKey).requests[0] as StoreKeyRequest;
   const parts = lastOf(outcome, DataStorageService.method.storePackage).requests as StorePackageRequest[];
   const opening = parts[0]?.part;
-  expect(opening?.case === "open", "an upload that says first what comes");
+  expectFirst(opening?.case === "open", "an upload that says first what comes");
   const stored = Buffer.concat(parts.map(({ part }) => (part.case === "data" ? part.value : new Uint8Array())));
   const confirmed = lastOf(outcome, DataSharingPolicyService.method.confirmStorage);
   const { policy } = confirmed.responses[0] as { policy?: { contractAddress: string } };
-  expect(confirmed.code === "OK" && policy !== undefined, "a confirmation that key and package are stored");
+  expectFirst(confirmed.code === "OK" && policy !== undefined, "a confirmation that key and package are stored");
   const { packageId } = opening.value;
   return { submission, signer, envelope, key, keyId, packageId, stored, contractAddress: policy.contractAddress };
 }
@@ -87,7 +87,7 @@ export function publishedBy(t: TestCase, outcome: Outcome): Published {
 function lastOf({ calls }: Outcome, method: ObservedCall["method"]): ObservedCall {
   const made = calls.filter((call) => call.method === method);
   const call = made.findLast(({ code }) => code === "OK") ?? made.at(-1);
-  expect(call !== undefined, `a call of ${method.parent.name}/${method.name}`);
+  expectFirst(call !== undefined, `a call of ${method.parent.name}/${method.name}`);
   return call;
 }
 
@@ -95,14 +95,14 @@ function parsed(stored: Uint8Array): DataSharingPackage {
   try {
     return fromBinary(DataSharingPackageSchema, stored);
   } catch {
-    expect(false, "a package of metadata and encrypted data (what was stored does not parse)");
+    expectFirst(false, "a package of metadata and encrypted data (what was stored does not parse)");
   }
 }
 
 /** The package as its two fields. */
 export function opened({ stored }: Pick<Published, "stored">): DataSharingPackage {
   const message = parsed(stored);
-  expect(
+  expectFirst(
     message.metadata !== undefined && message.encryptedData.length > 0,
     "a package of metadata and encrypted data",
   );

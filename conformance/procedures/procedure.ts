@@ -31,9 +31,25 @@ export interface ProcedureResult {
   readonly steps: readonly StepResult[];
 }
 
+/** What a deviation knows of itself beside what was asked for. */
+export interface Circumstances {
+  /** What came instead. */
+  readonly actual?: string;
+  /** Whether it came on the way to what the purpose is about: the purpose's likely mistake does not explain it then. */
+  readonly onTheWay?: boolean;
+}
+
 /** Thrown by a check of the kit: the implementation answered, and the answer is wrong. */
 export class Deviation extends Error {
   override name = "Deviation";
+  readonly actual: string;
+  readonly onTheWay: boolean;
+
+  constructor(expectation: string, { actual = "", onTheWay = false }: Circumstances = {}) {
+    super(expectation);
+    this.actual = actual;
+    this.onTheWay = onTheWay;
+  }
 }
 
 /** Thrown where nothing can be judged: the peer cannot be reached, or something that the step needs was not given. */
@@ -42,8 +58,13 @@ export class Inconclusive extends Error {
 }
 
 /** Fails the step unless `condition` holds; `expectation` says what X.1410 or the profile asks, in the words of a report. */
-export function expect(condition: boolean, expectation: string): asserts condition {
-  if (!condition) throw new Deviation(expectation);
+export function expect(condition: boolean, expectation: string, actual = ""): asserts condition {
+  if (!condition) throw new Deviation(expectation, { actual });
+}
+
+/** As `expect`, for what has to hold before the purpose comes to what it is about. */
+export function expectFirst(condition: boolean, expectation: string, actual = ""): asserts condition {
+  if (!condition) throw new Deviation(expectation, { actual, onTheWay: true });
 }
 
 /** Begins what a later step awaits; a failure is judged there, not as an unhandled one before. */
@@ -166,7 +187,8 @@ const inconclusiveCodes = new Set([Code.Unavailable, Code.DeadlineExceeded, Code
 
 /** The verdict that an exception of a check means, and what it says: the implementation's fault, the network's, or the kit's own. */
 export function judge(cause: unknown): [Verdict, string] {
-  if (cause instanceof Deviation) return ["FAIL", `expected: ${cause.message}`];
+  if (cause instanceof Deviation)
+    return ["FAIL", `expected: ${cause.message}${cause.actual === "" ? "" : `; actual: ${cause.actual}`}`];
   if (cause instanceof Inconclusive) return ["INCONC", cause.message];
   if (cause instanceof ConnectError) {
     const reason = reasonOf(cause);

@@ -20,7 +20,7 @@ import { expectAccepted, expectRefused, type Outcome } from "../clients/client-u
 import { access, type ConsumerScene, consumerScene, consumerTwin, expectPlaintext } from "../clients/consumer-scene.ts";
 import type { ObservedCall } from "../clients/observation.ts";
 import { unary } from "../mutants/mutant.ts";
-import { expect } from "../procedures/procedure.ts";
+import { expect, expectFirst } from "../procedures/procedure.ts";
 import type { TestCase } from "../test-case.ts";
 import { type Purpose, purpose } from "./purpose.ts";
 
@@ -270,7 +270,7 @@ export const consumerUsagePurposes: readonly Purpose[] = [
       expectPlaintext(await access(scene), scene);
       const outcome = await scene.client.perform("records");
       expectAccepted(outcome);
-      expect(callsOf(outcome, listAccessRecords).length > 0, "a call of ListAccessRecords");
+      expectFirst(callsOf(outcome, listAccessRecords).length > 0, "a call of ListAccessRecords");
       expect(outcome.stdout.includes(scene.shared.contractAddress), "the contract's address on standard output");
       t.seen("the access is listed");
     },
@@ -309,7 +309,7 @@ function callsOf({ calls }: Outcome, method: ObservedCall["method"]): readonly O
 
 function grantIn(outcome: Outcome): RequestAccessResponse {
   const granted = callsOf(outcome, requestAccess).findLast(({ code }) => code === "OK");
-  expect(granted !== undefined, "an access that was granted");
+  expectFirst(granted !== undefined, "an access that was granted");
   return granted.responses[0] as RequestAccessResponse;
 }
 
@@ -321,21 +321,21 @@ function encoded({ input }: ObservedCall["method"], message: ObservedCall["reque
 function signedRequest(t: TestCase, { client, shared }: ConsumerScene, outcome: Outcome): string {
   const [call] = callsOf(outcome, requestAccess);
   const { request } = (call?.requests[0] ?? {}) as Partial<RequestAccessRequest>;
-  expect(request !== undefined, "a signed request for access");
+  expectFirst(request !== undefined, "a signed request for access");
   const { message, signer } = verifyEnvelope(request, AccessRequestSchema, t.trust);
   const { context, consumer, sharedData: data } = message;
-  expect(
+  expectFirst(
     signer.identity === client.identity && consumer?.identity === client.identity,
     "a request signed by the consumer that it names",
   );
-  expect(
+  expectFirst(
     context?.signer === client.identity && context.audience === t.bench.counterparts.entity("dssm").identity,
     "a request of this consumer for this management",
   );
   const age = Math.abs(Date.now() - (context.issuedAt ? timestampDate(context.issuedAt).getTime() : 0));
   expect(context.nonce.length === 16 && age < 120_000, "a nonce of 16 bytes and the time of now");
   const { information } = shared.found;
-  expect(
+  expectFirst(
     message.contractAddress === shared.contractAddress &&
       data?.providerIdentity === information.providerIdentity &&
       data.packageId === information.packageId &&
@@ -347,9 +347,9 @@ function signedRequest(t: TestCase, { client, shared }: ConsumerScene, outcome: 
 
 function reported(t: TestCase, { client }: ConsumerScene, requests: ObservedCall["requests"]) {
   const { report } = requests[0] as ReportUsageRequest;
-  expect(report !== undefined, "a signed report");
+  expectFirst(report !== undefined, "a signed report");
   const { message, signer } = verifyEnvelope(report, UsageReportSchema, t.trust);
-  expect(signer.identity === client.identity, "a report signed by the consumer");
+  expectFirst(signer.identity === client.identity, "a report signed by the consumer");
   return message;
 }
 

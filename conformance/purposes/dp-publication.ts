@@ -11,6 +11,7 @@ import { valuesIn } from "../canary-scan.ts";
 import type { Outcome } from "../clients/client-under-test.ts";
 import { byTheKit, expectOrder } from "../clients/consumer-scene.ts";
 import type { ObservedCall } from "../clients/observation.ts";
+import { differenceText } from "../clients/outcome-text.ts";
 import {
   expirationOf,
   opened,
@@ -20,7 +21,7 @@ import {
   publish,
   publishedBy,
 } from "../clients/provider-scene.ts";
-import { expect } from "../procedures/procedure.ts";
+import { expect, expectFirst } from "../procedures/procedure.ts";
 import { canaries } from "../procedures/subscriber-records.ts";
 import { sha256 } from "../roles/data-provider.ts";
 import { same } from "../roles/user.ts";
@@ -177,7 +178,7 @@ export const providerPublicationPurposes: readonly Purpose[] = [
       const scene = await publicationOf(t);
       const published = publishedBy(t, await publish(scene));
       const { metadata: envelope, encryptedData } = opened(published);
-      expect(envelope !== undefined, "signed metadata");
+      expectFirst(envelope !== undefined, "signed metadata");
       const { message, signer } = verifyEnvelope(envelope, PackageMetadataSchema, t.trust);
       expect(
         signer.identity === scene.client.identity && message.providerIdentity === scene.client.identity,
@@ -310,14 +311,20 @@ function signedTerms(t: TestCase, { client, terms }: ProviderScene, outcome: Out
   const { submission, signer } = publishedBy(t, outcome);
   const { context, information, policy, accessPermission: permission } = submission;
   const management = t.bench.counterparts.entity("dssm").identity;
-  expect(
+  expectFirst(
     signer.identity === client.identity && information?.providerIdentity === client.identity,
     "a policy signed by the provider that the information names",
   );
   const { key: signed } = signer.publicKey as { key?: Uint8Array };
   const { key: stated } = (information.providerPublicKey ?? {}) as { key?: Uint8Array };
-  expect(signed === undefined || (stated !== undefined && same(signed, stated)), "the public key of its certificate");
-  expect(context?.audience === management && policy?.managementIdentity === management, "a policy for this management");
+  expectFirst(
+    signed === undefined || (stated !== undefined && same(signed, stated)),
+    "the public key of its certificate",
+  );
+  expectFirst(
+    context?.audience === management && policy?.managementIdentity === management,
+    "a policy for this management",
+  );
   const key = answerOf<RegisterKeyResponse>(outcome, registerKey);
   const stored = answerOf<RegisterPackageResponse>(outcome, registerPackage);
   for (const [who, where] of [["information", information] as const, ["permission", permission] as const])
@@ -328,8 +335,8 @@ function signedTerms(t: TestCase, { client, terms }: ProviderScene, outcome: Out
         where.packageAddress === stored.packageAddress,
       `ids and addresses as they were registered, in the ${who}`,
     );
-  expect(information.attributes !== undefined && information.attributes.category !== "", "a category");
-  expect(
+  expectFirst(information.attributes !== undefined && information.attributes.category !== "", "a category");
+  expectFirst(
     permission?.accessTimes === terms.accessTimes &&
       permission.readOnly &&
       expirationOf(submission)?.getTime() === terms.expiration.getTime(),
@@ -340,7 +347,7 @@ function signedTerms(t: TestCase, { client, terms }: ProviderScene, outcome: Out
 
 function answerOf<T>({ calls }: Outcome, method: ObservedCall["method"]): T {
   const call = calls.findLast((one) => one.method === method && one.code === "OK");
-  expect(call !== undefined, `an answered ${method.name}`);
+  expectFirst(call !== undefined, `an answered ${method.name}`);
   return call.responses[0] as T;
 }
 
@@ -357,7 +364,9 @@ function expectPlaintext(
   published: Pick<Published, "key" | "keyId">,
   plaintext: Uint8Array,
 ): void {
-  expect(same(decrypted(ciphertext, published), plaintext), "the plaintext of {input}, byte for byte");
+  const found = decrypted(ciphertext, published);
+  if (same(found, plaintext)) return;
+  expectFirst(false, "the plaintext of {input}, byte for byte", differenceText(found, plaintext));
 }
 
 function piecesOf(plaintext: Uint8Array): Buffer[] {
