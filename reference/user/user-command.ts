@@ -3,6 +3,7 @@ import { dirname, join, parse } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { parseIdentity } from "../../certs/identity.ts";
 import { parseContractAddress } from "../communications/address.ts";
+import { PreSharedKeyFileError } from "../communications/pre-shared-key-file.ts";
 import { readProfile } from "./profile.ts";
 import { readPskFile } from "./psk-file.ts";
 import { mayPass } from "./repetition.ts";
@@ -33,6 +34,9 @@ export function userVerb(parent: Command, usage: string, description: string): C
     .option("--json", "print JSON, for programs");
 }
 
+/** The alert decrypt_error, by which a server says that the binder of a pre-shared key does not verify (RFC 8446, 4.2.11 and 6.2). */
+const keyRefused = /alert decrypt error/;
+
 /** Connects as the user of the profile, and closes the connections whatever happens. */
 export async function asUser<T>(
   { profile: path, state, pskFile }: UserOptions,
@@ -45,6 +49,10 @@ export async function asUser<T>(
     if (!mayPass(cause)) throw cause;
     const byKey = pskServers.find(({ server }) => server === profile.managementIdentity);
     const endpoint = byKey?.endpoint ?? profile.managementEndpoint;
+    if (byKey !== undefined && keyRefused.test(cause instanceof Error ? cause.message : ""))
+      throw new PreSharedKeyFileError(
+        `the management at ${endpoint} refused the key in ${pskFile}: it is not that of the profile's user, or no longer; name the --psk-file that belongs to ${path}`,
+      );
     const hint = "start it, or name another --profile";
     throw new UnreachableError(`cannot reach the management at ${endpoint}; ${hint}`, { cause });
   });
