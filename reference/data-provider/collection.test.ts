@@ -51,7 +51,16 @@ test("a stream is collected as well, in the format told", async () => {
 test("raw data only where that is said", async () => {
   expect((await collected(records, { raw: true })).text).toBe("id,name\n1,Anna\n");
   await expect(prepareCollection(records, {})).rejects.toThrow(/--rules FILE, or --raw/);
-  await expect(prepareCollection(records, { rules, raw: true })).rejects.toThrow(/--rules FILE, or --raw/);
+  await expect(prepareCollection(records, { rules, raw: true })).rejects.toThrow(/exclude each other/);
+});
+
+test("what is wrong with rules is said with the name of their file", async () => {
+  const broken = file("broken.yaml", "version: 1\nrules: []\n");
+  await expect(prepareCollection(records, { rules: broken })).rejects.toThrow(
+    `the rules are not as they should be: ${broken}: rules: `,
+  );
+  const other = file("other.yaml", "version: 1\nrules: [{ columns: [surname], action: drop }]\n");
+  await expect(collected(records, { rules: other })).rejects.toThrow(`: ${other}: `);
 });
 
 describe("refused before anything is registered", () => {

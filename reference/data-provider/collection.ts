@@ -8,7 +8,7 @@ import type { StateDirectory } from "../user/state-directory.ts";
 import { desensitize } from "./desensitization/desensitize.ts";
 import type { DesensitizationReport } from "./desensitization/plan.ts";
 import { pseudonymizationKeyFile } from "./desensitization/pseudonymization-key.ts";
-import { readRules } from "./desensitization/rule-file.ts";
+import { namingRuleFile, readRules } from "./desensitization/rule-file.ts";
 import type { Format } from "./desensitization/rules.ts";
 import { CHUNK_BYTES, fileBytes, writeWhole } from "./wrapping.ts";
 
@@ -43,7 +43,9 @@ export async function prepareCollection(
   options: CollectionOptions,
   standardInput: AsyncIterable<Uint8Array> = process.stdin,
 ): Promise<(state: StateDirectory, seen: Progress) => Promise<Collected>> {
-  if ((options.rules === undefined) === (options.raw === undefined))
+  if (options.rules !== undefined && options.raw !== undefined)
+    throw new CollectionError("--rules and --raw exclude each other: desensitized by rules, or shared as it is");
+  if (options.rules === undefined && options.raw === undefined)
     throw new CollectionError(
       "personal data is desensitized before it is shared (F3.1): give --rules FILE, or --raw if there is nothing to desensitize",
     );
@@ -58,14 +60,17 @@ export async function prepareCollection(
   const format = options.format ?? formatByName[extname(file).toLowerCase()];
   if (format === undefined)
     throw new CollectionError(`--rules needs --format csv or --format jsonl: the name ${file} does not tell`);
-  const rules = readRules(options.rules);
+  const ruleFile = options.rules;
+  const rules = readRules(ruleFile);
   const { pseudonymizationKey: keyFile } = options;
   const key = keyFile === undefined ? {} : { pseudonymizationKey: pseudonymizationKeyFile(keyFile) };
   return async (state, seen) => {
     const { output, report } = desensitize(file === "-" ? standardInput : bytesOf(file), rules, { format, ...key });
     const collected = await spool(output, state, (step, text) =>
-      seen(step, `${text}, desensitized by ${options.rules}`),
-    );
+      seen(step, `${text}, desensitized by ${ruleFile}`),
+    ).catch((cause: unknown) => {
+      throw namingRuleFile(ruleFile, cause);
+    });
     return { ...collected, report: await report };
   };
 }

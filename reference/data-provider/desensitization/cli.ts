@@ -6,7 +6,7 @@ import { Command, Option } from "commander";
 import { DesensitizationError } from "./desensitization-error.ts";
 import { desensitize } from "./desensitize.ts";
 import { pseudonymizationKeyFile } from "./pseudonymization-key.ts";
-import { readRules } from "./rule-file.ts";
+import { namingRuleFile, readRules } from "./rule-file.ts";
 import { FORMATS, type Format } from "./rules.ts";
 
 interface Options {
@@ -59,7 +59,7 @@ async function run(options: Options, print: (line: string) => void): Promise<voi
     await rename(partial, options.out);
   } catch (error) {
     await rm(partial, { force: true });
-    throw error;
+    throw namingRuleFile(options.rules, error);
   }
   const counts = await report;
   if (options.report !== undefined) await writeFile(options.report, `${JSON.stringify(counts, undefined, 2)}\n`);

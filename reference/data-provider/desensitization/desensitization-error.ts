@@ -21,6 +21,8 @@ export type DesensitizationErrorCode = keyof typeof DESENSITIZATION_ERROR_MEANIN
 export class DesensitizationError extends Error {
   readonly code: DesensitizationErrorCode;
   readonly line: number | undefined;
+  /** The message without meaning and line. */
+  readonly particulars: string;
 
   constructor(code: DesensitizationErrorCode, particulars: string, line?: number) {
     const place = line === undefined ? "" : ` (line ${line})`;
@@ -28,5 +30,6 @@ export class DesensitizationError extends Error {
     this.name = "DesensitizationError";
     this.code = code;
     this.line = line;
+    this.particulars = particulars;
   }
 }

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { parseDocument } from "yaml";
-import { DesensitizationError } from "./desensitization-error.ts";
+import { DesensitizationError, type DesensitizationErrorCode } from "./desensitization-error.ts";
 import { checkRules, type DesensitizationRules } from "./rules.ts";
 
 /** The rules in a file's text, YAML 1.2 or JSON; refuses with `rule_file`, naming line or place. */
@@ -35,5 +35,17 @@ export function readRules(path: string): DesensitizationRules {
   } catch (error) {
     throw new DesensitizationError("rule_file", `${path} (${(error as NodeJS.ErrnoException).code})`);
   }
-  return parseRules(source);
+  try {
+    return parseRules(source);
+  } catch (error) {
+    throw namingRuleFile(path, error);
+  }
 }
+
+/** An error as it is, or, where rules of a file are to blame, one that names the file as well. */
+export function namingRuleFile(path: string, error: unknown): unknown {
+  if (!(error instanceof DesensitizationError) || !byRules.has(error.code)) return error;
+  return new DesensitizationError(error.code, `${path}: ${error.particulars}`, error.line);
+}
+
+const byRules: ReadonlySet<DesensitizationErrorCode> = new Set(["rule_file", "missing_column", "unmatched_path"]);
