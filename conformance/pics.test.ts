@@ -43,7 +43,8 @@ describe("the proforma", () => {
   });
 
   test.each([
-    ["left unanswered", blank, /F4\.13\.2: support must be yes or no/],
+    ["left unanswered", blank, /: \d+ items, (?:\S+, ){4}\S+ and \d+ more: support must be yes or no$/],
+    ["with one item unanswered", filled.replace("support: no", "support: maybe"), /: \S+: support must be yes or no$/],
     ["of nobody", filled.replace("entity: kss", "entity: ledger"), /entity must be one of dssm, kss, dss/],
     ["with an item missing", filled.replace(/ {2}- { item: TV2,.*\n/, ""), /TV2 not answered/],
     ["with an unknown item", `${filled}  - { item: TV9, support: yes }\n`, /TV9 is no item of the kss's proforma/],

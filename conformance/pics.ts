@@ -141,25 +141,34 @@ export async function readPics(path: string): Promise<Pics> {
   if (role === undefined) throw new PicsError(`${path}: entity must be one of ${testedRoles.join(", ")}`);
   const items = stated["items"];
   if (!Array.isArray(items)) throw new PicsError(`${path}: items must be a list`);
-  const answers = new Map<string, boolean>();
+  const answers = new Map<string, boolean | undefined>();
   for (const { item, support } of items as StatedItem[]) {
     if (typeof item !== "string") throw new PicsError(`${path}: an item has no name`);
     if (answers.has(item)) throw new PicsError(`${path}: ${item} is answered twice`);
-    answers.set(item, answer(path, item, support));
+    answers.set(item, answer(support));
   }
+  const open = [...answers].filter(([, supported]) => supported === undefined).map(([item]) => item);
+  if (open.length > 0) throw new PicsError(`${path}: ${listed(open)}: support must be yes or no`);
   const known = proforma(role).map((one) => one.item);
   const unknown = [...answers.keys()].find((item) => !known.includes(item));
   if (unknown !== undefined) throw new PicsError(`${path}: ${unknown} is no item of the ${role}'s proforma`);
   const missing = known.filter((item) => !answers.has(item));
   if (missing.length > 0) throw new PicsError(`${path}: ${missing.join(", ")} not answered`);
   const implementation = typeof stated["implementation"] === "string" ? stated["implementation"] : "";
-  return { entity: role, implementation, supported: new Set(known.filter((item) => answers.get(item))) };
+  return { entity: role, implementation, supported: new Set(known.filter((item) => answers.get(item) === true)) };
 }
 
-function answer(path: string, item: string, support: unknown): boolean {
+/** Undefined where it is none, as in a proforma that is still to be filled in. */
+function answer(support: unknown): boolean | undefined {
   if (support === true || support === "yes") return true;
   if (support === false || support === "no") return false;
-  throw new PicsError(`${path}: ${item}: support must be yes or no`);
+  return undefined;
+}
+
+/** The first few, and how many there are. */
+function listed(items: readonly string[], shown = 5): string {
+  if (items.length <= shown) return items.join(", ");
+  return `${items.length} items, ${items.slice(0, shown).join(", ")} and ${items.length - shown} more`;
 }
 
 function parseStatement(path: string, text: string): Readonly<Record<string, unknown>> {

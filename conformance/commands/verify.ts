@@ -1,6 +1,7 @@
 // `x1410 conformance verify`: whether evidence may be believed, and the badge where it may.
 import { readFile, writeFile } from "node:fs/promises";
 import { Command } from "commander";
+import { fromPem } from "../../certs/der.ts";
 import { exitCodes } from "../conclusion.ts";
 import { badgeSvg } from "../evidence/badge.ts";
 import { verifyEvidence } from "../evidence/evidence.ts";
@@ -22,11 +23,22 @@ export function verifyCommand(): Command {
     .action(verify);
 }
 
+/** What `--trust` names cannot be used; no word on the evidence. */
+class TrustFileError extends Error {
+  override name = "TrustFileError";
+}
+
+async function authorities(path: string): Promise<string> {
+  const pem = await readFile(path, "utf8");
+  if (fromPem("CERTIFICATE", pem).length === 0) throw new TrustFileError(`no certificate in ${path}`);
+  return pem;
+}
+
 async function verify(folder: string, { trust, crl, badge }: VerifyCommandOptions): Promise<void> {
   try {
     const evidence = await verifyEvidence({
       folder,
-      trustAnchorsPem: await readFile(trust, "utf8"),
+      trustAnchorsPem: await authorities(trust),
       ...(crl !== undefined && { revocationListsPem: await readFile(crl, "utf8") }),
       now: () => new Date(),
     });

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { fromPem } from "../../certs/der.ts";
 import { parsePrivateKey } from "../../certs/key-pair.ts";
 import { createPki, type Pki } from "../../certs/pki.ts";
+import { verifyCommand } from "../commands/verify.ts";
 import { proformaText } from "../pics.ts";
 import type { Report } from "../report/report.ts";
 import { reportJson } from "../report/report-json.ts";
@@ -144,6 +145,14 @@ test("a signer of another authority is not trusted, nor a revoked one where list
   await expect(verifyEvidence({ ...options, revocationListsPem: "" })).rejects.toMatchObject({
     code: "signer_untrusted",
   });
+});
+
+test("a file of authorities without a certificate is a fault of the command, no word on the evidence", async () => {
+  const trust = join(folder, "no-authorities.pem");
+  await writeFile(trust, "nothing\n");
+  // Rejected: the command line exits with 3 then; what is not believed sets 1.
+  const run = verifyCommand().parseAsync([await signed(), "--trust", trust], { from: "user" });
+  await expect(run).rejects.toThrow(`no certificate in ${trust}`);
 });
 
 test("a seal older than its run, or from the future, is refused", async () => {
