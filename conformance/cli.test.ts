@@ -48,7 +48,8 @@ describe("x1410 conformance", () => {
   test("writes a proforma, never over another, and reviews it", async () => {
     const file = join(folder, "pics.yaml");
     expect(await kit("pics", "init", "--entity", "dss", "-o", file)).toMatchObject({ code: 0 });
-    expect(await kit("pics", "init", "--entity", "dss", "-o", file)).toMatchObject({ code: 3 });
+    expect(await kit("pics", "init", "--entity", "dss", "--out", file)).toMatchObject({ code: 3 });
+    expect(await kit("pics", "init", "--entity", "dss", "--output", file)).toMatchObject({ code: 3 });
     const filled = readFileSync(file, "utf8").replaceAll('"?"', "no");
     writeFileSync(file, filled);
     expect(await kit("pics", "review", file)).toMatchObject({ code: 0, stdout: expect.stringContaining("0 findings") });
@@ -60,6 +61,11 @@ describe("x1410 conformance", () => {
     ["no such purpose", ["explain", "TP/KSS/TV/BI-99"], /no test purpose TP\/KSS\/TV\/BI-99/],
     ["no such target", ["run", "--target", "none.yaml"], /cannot read the target file none\.yaml \(ENOENT\)/],
     ["no such part of the reference", ["run", "--reference", "ledger"], /some of dssm,kss,dss/],
+    [
+      "a folder for a user's side",
+      ["harness", "--for", "dc", "--out", "kit"],
+      /run --for dc --command .* \(docs\/conformance\/clients\.md\)/,
+    ],
     ["a filter that is none", ["list", "--kind", "BX"], /CA, BV, BI, BO/],
     [
       "expected failures of another suite",
@@ -77,6 +83,7 @@ describe("x1410 conformance", () => {
   test("never passes where nothing is selected", async () => {
     const { code, stdout } = await kit("run", "--reference", "dss", "--id", "TP/KSS/*");
     expect([code, stdout]).toEqual([3, expect.stringContaining("Verdict: none, undetermined")]);
+    expect(stdout).toMatch(/^ {2}Nothing is left to perform:\n {2}\d+ purposes \(.*\): the kss is not under test$/m);
   });
 
   test("fails on an expectation that has become stale", async () => {

@@ -1,4 +1,4 @@
-import { randomBytes } from "node:crypto";
+import { generateKeyPairSync, randomBytes } from "node:crypto";
 import { expect, test } from "vitest";
 import { KeyStorageService } from "../../gen/x1410/v1/key_storage_pb.ts";
 import type { ObservedCall } from "./observation.ts";
@@ -18,6 +18,8 @@ test("tells how a command ended, and nothing of what it wrote but size and diges
 test("takes keys and tokens out of what a client says, in whatever notation, and leaves paths and words", () => {
   const words = "cannot write /home/somebody/consumer/output-1: permission denied (x1410://dlt.local/contracts/7)";
   expect(withoutSecrets(words)).toBe(words);
+  const pem = generateKeyPairSync("ed25519").privateKey.export({ type: "pkcs8", format: "pem" }).toString();
+  expect(withoutSecrets(`cannot use ${pem}`)).toBe("cannot use [taken out]-----END PRIVATE KEY-----; ");
   for (let times = 0; times < 200; times++) {
     const key = randomBytes(32);
     for (const notation of ["hex", "base64", "base64url"] as const)

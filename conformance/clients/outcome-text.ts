@@ -8,11 +8,9 @@ import type { ObservedCall } from "./observation.ts";
 const LAST_LINES = 3;
 const LAST_CHARACTERS = 400;
 const SHOWN_CALLS = 12;
-/**
- * What may be a secret in base64, base64url or hexadecimal: so many characters in a row that no word has; of those with a slash, which paths
- * have too, what is as long as a key.
- */
-const perhapsSecret = /[\w+=-]{24,}|(?<![\w+/-])[\w+/-]{43}=?(?![\w+/=-])/g;
+/** A private key in PEM; what may be a key or a token in hexadecimal, base64url or base64, or a line of PEM. Paths have slashes, too. */
+const perhapsSecret =
+  /-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*|[\w+=-]{40,}|(?<![\w+/-])(?:[\w+/-]{43}=?|[\w+/]{64})(?![\w+/=-])/g;
 
 /** The last lines of what a client says, with what may be a secret taken out. */
 export function withoutSecrets(text: string): string {

@@ -1,5 +1,6 @@
 // `x1410 conformance harness`: everything that an implementation needs to be tested with the kit's own peers around it, in a folder.
 import { Command, InvalidArgumentError } from "commander";
+import { clientRole } from "../clients/client-role.ts";
 import { defaultBasePort, type EntityRole, entityRoles } from "../target.ts";
 import { wholeNumber } from "./filters.ts";
 
@@ -61,6 +62,11 @@ async function prepare(options: HarnessCommandOptions): Promise<void> {
 
 function rolesOf(text: string): EntityRole[] {
   const named = text.split(",");
+  const user = named.map(clientRole).find((role) => role !== undefined);
+  if (user !== undefined)
+    throw new InvalidArgumentError(
+      `a user's side needs no folder: x1410 conformance run --for ${user} --command '…' stands servers around it (docs/conformance/clients.md).`,
+    );
   const known = entityRoles.filter((role) => named.includes(role));
   if (known.length !== named.length || known.length === 0)
     throw new InvalidArgumentError(`some of ${entityRoles.join(",")}.`);

@@ -7,7 +7,7 @@ import { ConsoleReport } from "../report/console.ts";
 import { ProcedureConsole } from "../report/procedure-console.ts";
 import { prepareReportFiles, writeReportFiles } from "../report/report-files.ts";
 import { purposes } from "../suite.ts";
-import { entityRoles } from "../target.ts";
+import { type ClientRole, entityRoles } from "../target.ts";
 import { filtersOf } from "./filters.ts";
 import { closeOnInterrupt } from "./interruption.ts";
 import { type OpenTarget, openTarget } from "./open-target.ts";
@@ -34,10 +34,8 @@ export async function perform(options: RunOptions): Promise<void> {
   const recordBytes = options.mib * 1024 * 1024;
   const file = options.target;
   const role = options.for ?? (file === undefined ? undefined : await clientRoleOf(file));
-  if (role !== undefined)
-    print(`Starting the kit's servers around a ${role === "dp" ? "data provider" : "data consumer"} …`);
-  else if (file === undefined)
-    print(`Starting ${options.reference.join(", ")} of the reference in a temporary directory …`);
+  const start = startText(options, role);
+  if (start !== undefined) print(start);
   let target: OpenTarget | undefined;
   const undisturbed = closeOnInterrupt(async () => {
     interrupted = true;
@@ -70,6 +68,22 @@ export async function perform(options: RunOptions): Promise<void> {
     await target?.close();
     undisturbed();
   }
+}
+
+/** What is started, and around whom; nothing is where servers under test run already. */
+function startText({ target, command, reference }: RunOptions, role: ClientRole | undefined): string | undefined {
+  if (role !== undefined) {
+    const side = role === "dp" ? "data provider" : "data consumer";
+    const whose =
+      target !== undefined
+        ? `the ${side} of ${target}`
+        : command !== undefined
+          ? `your ${side}: ${command}`
+          : undefined;
+    return `Starting the kit's servers around ${whose ?? `the reference's own ${side}`}`;
+  }
+  if (target === undefined) return `Starting ${reference.join(", ")} of the reference in a temporary directory …`;
+  return command === undefined ? undefined : `Starting the servers of ${target}: ${command}`;
 }
 
 /** One line for a shell that performs the purpose alone, under the same circumstances. */

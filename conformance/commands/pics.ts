@@ -12,8 +12,10 @@ export function picsCommand(): Command {
     .command("init")
     .description("write the proforma of an entity")
     .addOption(new Option("--entity <name>", "which").choices(testedRoles).makeOptionMandatory())
-    .option("-o, --output <file>", "where to; default: standard output")
-    .action(async ({ entity, output }: { entity: TestedRole; output?: string }) => {
+    .option("-o, --out <file>", "where to; default: standard output")
+    .addOption(new Option("--output <file>", "the former name of --out").hideHelp())
+    .action(async (options: { entity: TestedRole; out?: string; output?: string }) => {
+      const { entity, out: output = options.output } = options;
       const text = proformaText(entity, recommendation, profile);
       if (output === undefined) process.stdout.write(text);
       else await writeFile(output, text, { flag: "wx" });

@@ -25,6 +25,8 @@ export class CampaignConsole implements CampaignReport {
   readonly #coloured: boolean;
   #selected = 0;
   #done = 0;
+  /** Why purposes were inconclusive so far. */
+  readonly #causes = new Set<string>();
 
   constructor(print: (line: string) => void, coloured: boolean) {
     this.#print = print;
@@ -39,6 +41,11 @@ export class CampaignConsole implements CampaignReport {
       `${filtered.length} filtered out`,
     ];
     this.#print(this.#style("bold", `${selected.length} test purposes; ${others.join(", ")}`));
+    if (selected.length > 0) return;
+    this.#print("  Nothing is left to perform:");
+    for (const [reason, some] of Map.groupBy([...outOfReach, ...notApplicable], (each) => each.reason))
+      this.#print(`  ${countedText(some.map(({ id }) => id))}: ${reason}`);
+    if (outOfReach.length + notApplicable.length === 0) this.#print("  no purpose fits the filters; list names them");
   }
 
   begin(): void {}
@@ -46,15 +53,23 @@ export class CampaignConsole implements CampaignReport {
   step(): void {}
 
   result(result: PurposeResult, { id, title }: Purpose): void {
-    const place = `${++this.#done}`.padStart(`${this.#selected}`.length);
+    const why = result.actual === "" ? result.expected : result.actual;
+    const before = this.#causes.has(why);
+    this.#done++;
+    if (result.verdict === "INCONC") this.#causes.add(why);
+    // Of what was never begun, once is enough; the summary says how many there are.
+    if (result.verdict === "INCONC" && before && result.durationMs === 0) return;
+    const place = `${this.#done}`.padStart(`${this.#selected}`.length);
     const time = `${Math.round(result.durationMs)} ms`.padStart(9);
     this.#print(`${place}/${this.#selected} ${this.#verdict(result.verdict)} ${id.padEnd(22)} ${time}  ${title}`);
-    if (result.verdict !== "PASS") this.#print(`      ${result.actual === "" ? result.expected : result.actual}`);
+    if (result.verdict !== "PASS") this.#print(`      ${beginningOf(why)}`);
   }
 
   summary(report: Report): void {
     const { results, target, suite, run } = report;
-    for (const each of results.filter(({ verdict }) => verdict !== "PASS")) this.#explain(each);
+    for (const [first, ...others] of byCause(results.filter(({ verdict }) => verdict !== "PASS")))
+      if (others.length === 0) this.#explain(first);
+      else this.#explainTogether([first, ...others]);
     this.#print("");
     const entities = target.entities.map(({ role, endpoint }) => `${role} ${endpoint}`).join(", ");
     this.#print(this.#style("bold", `${target.name}: ${entities}; client stack: ${run.client}; seed: ${run.seed}`));
@@ -78,6 +93,16 @@ export class CampaignConsole implements CampaignReport {
     this.#print(
       `${this.#style(verdictColours[verdict], `Verdict: ${report.verdict ?? "none"}`)}, ${report.conformance}, after ${(run.durationMs / 1000).toFixed(1)} s`,
     );
+  }
+
+  #explainTogether(some: readonly [ReportedPurpose, ...ReportedPurpose[]]): void {
+    const [{ verdict, actual, reproduce }] = some;
+    this.#print("");
+    this.#print(
+      `${this.#verdict(verdict)} ${this.#style("bold", countedText(some.map(({ id }) => id)))}, all for one cause`,
+    );
+    this.#print(`  ${"actual".padEnd(15)} ${actual}`);
+    this.#print(`  ${"the first again".padEnd(15)} ${reproduce}`);
   }
 
   #explain(each: ReportedPurpose): void {
@@ -107,7 +132,31 @@ export class CampaignConsole implements CampaignReport {
   }
 }
 
-/** Reasons may name hundreds of items; the JSON report has them all. */
+/** The summary has the whole. */
+function beginningOf(text: string): string {
+  return text.length <= 300 ? text : `${text.slice(0, 300)} …`;
+}
+
+/** So many ids say what is meant. */
+const SHOWN_IDS = 10;
+
+/** e.g. "40 purposes (TP/KSS/KSM/BV-01, TP/KSS/KSM/BV-02 and 38 more)" */
+function countedText(ids: readonly string[]): string {
+  const more = ids.length > SHOWN_IDS ? ` and ${ids.length - SHOWN_IDS} more` : "";
+  return `${ids.length} ${ids.length === 1 ? "purpose" : "purposes"} (${ids.slice(0, SHOWN_IDS).join(", ")}${more})`;
+}
+
+/** Inconclusive ones with one cause together, where the first of them stands; each other one alone. */
+function byCause(results: readonly ReportedPurpose[]): Iterable<[ReportedPurpose, ...ReportedPurpose[]]> {
+  const groups = Map.groupBy(results, ({ id, verdict, actual }) => (verdict === "INCONC" ? actual : id));
+  return groups.values() as Iterable<[ReportedPurpose, ...ReportedPurpose[]]>;
+}
+
+/** Reasons may list hundreds of items; the JSON report has them all. */
 function clipped(text: string): string {
-  return text.length <= 400 ? text : `${text.slice(0, 400)} … (all of them in --json)`;
+  const { head = "", list = "" } = /^(?<head>[^:]*: )(?<list>.*)$/s.exec(text)?.groups ?? {};
+  const items = list.split(", ");
+  if (items.length <= SHOWN_IDS) return text;
+  const rest = items.length - SHOWN_IDS;
+  return `${head}${items.length}, ${items.slice(0, SHOWN_IDS).join(", ")} and ${rest} more: the JSON report (--json) has all`;
 }

@@ -1,0 +1,73 @@
+import { describe, expect, test } from "vitest";
+import { notBegun } from "../execution.ts";
+import { purposes } from "../suite.ts";
+import { CampaignConsole } from "./campaign-console.ts";
+import { sampleReport } from "./report.fixture.ts";
+import type { Report } from "./report.ts";
+
+function printed(show: (console: CampaignConsole) => void): string[] {
+  const lines: string[] = [];
+  show(new CampaignConsole((line) => lines.push(line), false));
+  return lines;
+}
+
+const some = purposes.slice(0, 40);
+const all = (reason: string) => some.map(({ id }) => ({ id, reason }));
+const selected = { selected: some, notApplicable: [], outOfReach: [], filtered: [] };
+
+describe("where no purpose is selected", () => {
+  const nothing = { ...selected, selected: [] };
+
+  test("says why, once for each reason, with the first ten ids", () => {
+    const outOfReach = [...all("no harness"), { id: "TP/X", reason: "no command" }];
+    const lines = printed((console) => console.selection({ ...nothing, outOfReach }));
+    expect(lines).toHaveLength(4);
+    expect(lines[2]).toMatch(/^ {2}40 purposes \((TP\S+, ){9}TP\S+ and 30 more\): no harness$/);
+    expect(lines[3]).toBe("  1 purpose (TP/X): no command");
+  });
+
+  test("says that the filters fit nothing", () => {
+    const lines = printed((console) => console.selection({ ...nothing, filtered: ["TP/X"] }));
+    expect(lines.at(-1)).toMatch(/no purpose fits the filters/);
+  });
+
+  test("and says nothing of it otherwise", () => {
+    expect(printed((console) => console.selection({ ...selected, outOfReach: all("no harness") }))).toHaveLength(1);
+  });
+});
+
+test("what was never begun for one cause is told once, with the count", () => {
+  const cause = "nobody listens at 127.0.0.1:7411";
+  const results = sampleReport()
+    .results.slice(0, 40)
+    .map((each) => ({ ...each, verdict: "INCONC" as const, actual: cause }));
+  const lines = printed((console) => {
+    console.selection(selected);
+    for (const each of some) console.result(notBegun(each, cause), each);
+    console.summary(sampleReport({ results, reasons: [] }));
+  });
+  expect(lines.filter((line) => line.includes(cause))).toHaveLength(2);
+  expect(lines).toContainEqual(expect.stringMatching(/^INCONC 40 purposes \(.* and 30 more\), all for one cause$/));
+});
+
+test("causes that differ are told each", () => {
+  const results = sampleReport()
+    .results.slice(0, 3)
+    .map((each, place) => ({ ...each, verdict: "INCONC" as const, actual: `cause ${place}` }));
+  const lines = printed((console) => console.summary(sampleReport({ results })));
+  expect(lines.filter((line) => line.startsWith("INCONC"))).toHaveLength(3);
+});
+
+test.each<[string, number, RegExp]>([
+  ["ten", 10, /^ {2}claimed and not tested: (I\d+, ){9}I9$/],
+  [
+    "hundreds of",
+    232,
+    /^ {2}claimed and not tested: 232, (I\d+, ){9}I9 and 222 more: the JSON report \(--json\) has all$/,
+  ],
+])("%s items of a reason", (_, count, wanted) => {
+  const items = Array.from({ length: count }, (__, place) => `I${place}`);
+  const reasons: Report["reasons"] = [`claimed and not tested: ${items.join(", ")}`];
+  const lines = printed((console) => console.summary(sampleReport({ results: [], reasons })));
+  expect(lines.filter((line) => line.includes("claimed and not tested"))).toEqual([expect.stringMatching(wanted)]);
+});
