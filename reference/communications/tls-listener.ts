@@ -131,7 +131,7 @@ export function whyNot(error: Error, host: string, port: number): string {
   const place = `${host}:${port}`;
   switch (codeOf(error)) {
     case "EADDRINUSE":
-      return `${place} is in use by another process: choose another port with --base-port, or 0 for any free one`;
+      return `${place} is in use by another process: choose another port with --base-port, or 0 for any free one, or stop the other stack if it is one`;
     case "EACCES":
       return `${place} needs privileges that this process lacks: choose ports above 1023 with --base-port`;
     case "EADDRNOTAVAIL":
