@@ -60,7 +60,7 @@ export function select(purposes: readonly Purpose[], situation: Situation, filte
     else if (purpose.tester.length > 0 && !situation.harness)
       outOfReach.push({
         id,
-        reason: `needs the kit as a further ${purpose.tester.join(" and ")}: add a section harness to the target file (conformance harness makes one)`,
+        reason: `needs the kit as a further ${purpose.tester.join(" and ")}: add a section harness to the target file, and the kit's peers to the registry (x1410 conformance harness makes both)`,
       });
     else if (missing !== undefined)
       outOfReach.push({ id, reason: `needs the client's command "${missing}": name it in the target file` });
