@@ -114,5 +114,13 @@ describe("a command", () => {
       // Whoever accesses nothing proves nothing by refusing.
       ["TP/DC/DC/BI-10", "INCONC"],
     ]);
+    expect(results[0]).toMatchObject({
+      expected: "the plaintext that was shared, byte for byte",
+      actual: expect.stringMatching(
+        /^9 bytes with SHA-256 .*, where \d+ bytes .* were shared; .* byte 0; "access" ended with exit code 0; .*; calls that came: none$/,
+      ),
+      // The purpose never came to what its likely mistake is about.
+      likelyMistake: "",
+    });
   });
 });
