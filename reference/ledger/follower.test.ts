@@ -13,6 +13,7 @@ import {
   headOfNode,
   identities,
   network,
+  networksOfFile,
   reaches,
   refusedWith,
   sign,
@@ -20,6 +21,8 @@ import {
   submit,
 } from "./network.fixture.ts";
 import { signTransaction } from "./transaction.ts";
+
+networksOfFile();
 
 describe("a follower", () => {
   async function following(): Promise<[FixtureNode, FixtureNode, ChainHead]> {

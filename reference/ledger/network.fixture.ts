@@ -18,12 +18,17 @@ import {
 } from "./ledger.fixture.ts";
 import { type SignedTransaction, signTransaction } from "./transaction.ts";
 
-export const identities = ledgerIdentities();
-afterAll(() => identities.remove());
+export let identities: ReturnType<typeof ledgerIdentities>;
 
 /** Of the test that runs; closed after it. */
 export let network: LedgerFixture;
-afterEach(() => network.close());
+
+/** Makes identities, and closes what the tests of a file open: to be called by each file, since files of one worker share this module. */
+export function networksOfFile(): void {
+  identities = ledgerIdentities();
+  afterEach(() => network.close());
+  afterAll(() => identities.remove());
+}
 
 /** For tests in which the quorum is short: they wait no longer than they must. */
 export const settings = { finalityTimeoutMs: 300 };

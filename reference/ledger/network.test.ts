@@ -8,6 +8,7 @@ import {
   create3,
   engineOf,
   network,
+  networksOfFile,
   reaches,
   refusedWith,
   settings,
@@ -15,6 +16,8 @@ import {
   submit,
 } from "./network.fixture.ts";
 import { verifyCommitted } from "./verify.ts";
+
+networksOfFile();
 
 test("every node holds and serves the same chain; receipts carry the words of the quorum", async () => {
   const [first, second, third] = create3();

@@ -15,6 +15,7 @@ import {
   headOfNode,
   identities,
   network,
+  networksOfFile,
   reaches,
   refusedWith,
   settings,
@@ -25,6 +26,8 @@ import {
 import { RemoteEngine } from "./remote-engine.ts";
 import { signTransaction } from "./transaction.ts";
 import { verifyChain } from "./verify.ts";
+
+networksOfFile();
 
 const operator = identities.signer("operator", "o");
 const notProposer = ["FailedPrecondition", "NOT_PROPOSER"];

@@ -7,6 +7,7 @@ import {
   engineOf,
   identities,
   network,
+  networksOfFile,
   reaches,
   refusedWith,
   settings,
@@ -14,6 +15,8 @@ import {
   submit,
 } from "../ledger/network.fixture.ts";
 import { ProposerChange } from "./proposer-change.ts";
+
+networksOfFile();
 
 const signer = identities.signer("operator", "o");
 const peer = directPeer(signer.identity);
