@@ -108,7 +108,9 @@ describe("a harness folder", () => {
     const { code, output } = await kit("--target", targetFile, "--command", "echo no licence found; exit 7");
     await hole.close();
     expect(code).toBe(3);
-    expect(output).toMatch(/^x1410: the implementation does not serve: it ended with code 7; .*no licence found\n$/);
+    expect(output).toMatch(
+      /^Starting [^\n]+\n\nx1410: the implementation does not serve: it ended with code 7; .*no licence found\n$/,
+    );
   });
 
   test("an interrupt gives no verdict and leaves nothing running", { timeout: 60_000 }, async () => {

@@ -3,8 +3,10 @@ import { once } from "node:events";
 import { connect } from "node:http2";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
-import { alice, clientTo, collect, failure, notes, open, start } from "./echo-server.fixture.ts";
+import { alice, clientTo, collect, echoServersOfFile, failure, notes, open, start } from "./echo-server.fixture.ts";
 import { secureContextOptions } from "./tls-credentials.ts";
+
+echoServersOfFile();
 
 describe("ends of calls", () => {
   test("a deadline reaches the implementation and the caller", async () => {

@@ -13,15 +13,18 @@ export let alice: ReturnType<PkiFixture["issue"]>;
 /** What is closed after the test, the last one first. */
 export const open: { close(): unknown }[] = [];
 
-beforeAll(() => {
-  fixture = pkiFixture();
-  kss = fixture.issue("kss", "one");
-  alice = fixture.issue("user", "alice");
-});
-afterEach(async () => {
-  for (const each of open.splice(0).reverse()) await each.close();
-});
-afterAll(() => fixture.remove());
+/** Makes certificates, and closes what the tests of a file open: to be called by each file, since files of one worker share this module. */
+export function echoServersOfFile(): void {
+  beforeAll(() => {
+    fixture = pkiFixture();
+    kss = fixture.issue("kss", "one");
+    alice = fixture.issue("user", "alice");
+  });
+  afterEach(async () => {
+    for (const each of open.splice(0).reverse()) await each.close();
+  });
+  afterAll(() => fixture.remove());
+}
 
 export type Echo = Partial<ServiceImpl<EchoServiceType>>;
 

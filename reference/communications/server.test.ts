@@ -5,11 +5,23 @@ import { describe, expect, test } from "vitest";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { AccessControl } from "./access-control.ts";
 import { EchoService, NoteSchema } from "./echo.fixture.ts";
-import { alice, clientTo, collect, type Echo, failure, notes, open, start } from "./echo-server.fixture.ts";
+import {
+  alice,
+  clientTo,
+  collect,
+  type Echo,
+  echoServersOfFile,
+  failure,
+  notes,
+  open,
+  start,
+} from "./echo-server.fixture.ts";
 import { grpcTransport } from "./grpc-transport.ts";
 import type { Log } from "./log.ts";
 import { peerKey } from "./peer.ts";
 import { reasonOf, refusal } from "./refusal.ts";
+
+echoServersOfFile();
 
 describe("calls of each kind", () => {
   test("unary", async () => {
