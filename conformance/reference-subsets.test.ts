@@ -33,7 +33,8 @@ async function conducted(roles: readonly EntityRole[], client: ClientStack, form
       filters: {},
       pics: reference.pics,
       expectedFailures: new Map(),
-      parallel: 8,
+      // A machine that does other work as well is not to decide.
+      parallel: isCampaign ? 8 : 4,
       budgetMs: 300_000,
       reproduce: (id) => id,
     });

@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdtempSync, readFileSync, rmSync, watch, writeFileSync } from "node:fs";
-import { type AddressInfo, createServer } from "node:net";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -19,17 +19,24 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-/** A port that was free a moment ago, with room for `count` - 1 after it. */
-async function freePort(count: number): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return Math.min(port, 65_000 - count);
+/** The first of `count` ports in a row that were free a moment ago, below those that systems hand out to whoever asks for any. */
+async function freePorts(count: number): Promise<number> {
+  while (true) {
+    const first = 20_000 + Math.floor(Math.random() * 10_000);
+    const held = Array.from({ length: count }, () => createServer());
+    try {
+      await Promise.all(held.map((server, at) => once(server.listen(first + at, "127.0.0.1"), "listening")));
+      return first;
+    } catch (cause) {
+      if ((cause as NodeJS.ErrnoException).code !== "EADDRINUSE") throw cause;
+    } finally {
+      await Promise.all(held.map((server) => new Promise((resolve) => server.close(resolve))));
+    }
+  }
 }
 
 async function written(): Promise<{ targetFile: string; kssPort: number }> {
-  const basePort = await freePort(harnessPeers.length + 2);
+  const basePort = await freePorts(harnessPeers.length + 2);
   const kssPort = basePort + harnessPeers.length + 1;
   const { targetFile } = await writeHarnessFolder({
     directory: folder,
@@ -125,7 +132,11 @@ describe("a harness folder", () => {
     });
     const ended = new Promise<number | null>((resolve) => child.once("close", resolve));
     const changes = watch(folder);
-    while (!existsSync(started)) await once(changes, "change");
+    const gone = ended.then(() => {
+      throw new Error(`the kit has ended: ${said}`);
+    });
+    while (!existsSync(started)) await Promise.race([once(changes, "change"), gone]);
+    gone.catch(() => undefined);
     changes.close();
     child.kill("SIGINT");
     expect([await ended, said]).toEqual([130, "x1410: interrupted by SIGINT, without a verdict\n"]);
