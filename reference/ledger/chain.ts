@@ -5,7 +5,14 @@ import { KeyedMutex } from "../communications/keyed-mutex.ts";
 import { refusal } from "../communications/refusal.ts";
 import type { Signer } from "../envelope/signer.ts";
 import { type ChainHead, decodeHeader, formBlock, headOf } from "./block.ts";
-import { BlockFault, occasionOf, type SubmittedTransaction, verifyBlock } from "./block-verification.ts";
+import {
+  BlockFault,
+  occasionOf,
+  type Predecessor,
+  type SubmittedTransaction,
+  verifyBlock,
+  verifyHeader,
+} from "./block-verification.ts";
 import type { ChainStore } from "./chain-store.ts";
 import { applyTransaction, takeoverOf } from "./contract-rules.ts";
 import { HeightWatch } from "./height-watch.ts";
@@ -123,6 +130,7 @@ export class Chain {
       if (transactions.length > 0) {
         const { networkId } = this;
         const { block, head } = formBlock({ networkId, previous, transactions, timeUnixMs, proposer: signer });
+        this.#assertOthersTake(block);
         await this.#append(block, head, state.changes);
       }
       return placements;
@@ -142,9 +150,7 @@ export class Chain {
         await this.#assertSame(block, height);
         return "known";
       }
-      const { networkId, trust, head } = this;
-      const before = { networkId, head, state: this.#store, firstProposer: this.#firstProposer, trust };
-      const verified = verifyBlock(block, before);
+      const verified = verifyBlock(block, this.#predecessor());
       await this.#append(block, verified.head, verified.changes);
       return "stored";
     });
@@ -159,6 +165,20 @@ export class Chain {
       this.#named = new LedgerState(this.#store).proposer();
       this.height.advance(this.head.height);
     });
+  }
+
+  #predecessor(): Predecessor {
+    const { networkId, trust, head } = this;
+    return { networkId, head, state: this.#store, firstProposer: this.#firstProposer, trust };
+  }
+
+  /** A block of its own that nobody else takes would end the chain here, so none is stored. Its transactions were verified one by one. */
+  #assertOthersTake(block: Block): void {
+    try {
+      verifyHeader(block, this.#predecessor());
+    } catch (cause) {
+      throw cause instanceof BlockFault ? refusal(ErrorReason.LEDGER_UNAVAILABLE, cause.fault) : cause;
+    }
   }
 
   async #append(block: Block, head: ChainHead, changes: ReadonlyMap<string, Uint8Array>): Promise<void> {

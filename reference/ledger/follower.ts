@@ -9,7 +9,7 @@ import { payloadTypeOf, signMessage } from "../envelope/sign.ts";
 import { SKEW_MS } from "../envelope/signed-request.ts";
 import type { Signer } from "../envelope/signer.ts";
 import { verifySignature } from "../envelope/verify.ts";
-import { blockHash, decodeHeader } from "./block.ts";
+import { blockHash, decodeHeader, NO_BLOCK_HASH } from "./block.ts";
 import { BlockFault, type Fault, takeoverIn } from "./block-verification.ts";
 import type { Chain } from "./chain.ts";
 import { LedgerStoreFault } from "./chain-store.ts";
@@ -32,6 +32,9 @@ export interface Stop {
 
 /** A node that streams nothing for this long is as good as away. */
 const IDLE_MS = 5_000;
+
+/** Blocks that a proposer can hold and nobody else: without a quorum its chain grows no further. */
+const UNHELD_BLOCKS = 2n;
 
 /**
  * Faults that a node on the way can put behind a header that the proposer signed rightly: other transactions, or a header meant for another
@@ -129,7 +132,8 @@ export class Follower {
     } catch (cause) {
       if (cause instanceof BlockFault) {
         const proven =
-          !alterableByOthers.has(cause.fault) && (this.#bearsProposersSignature(block) || this.#isTakeover(block));
+          !alterableByOthers.has(cause.fault) &&
+          (this.#bearsProposersSignature(block) || (await this.#isTakeover(block)));
         if (sender === chain.proposer || proven) this.#halt(cause.height, cause.message);
         throw refusal(ErrorReason.BLOCK_INVALID, `block ${cause.height}: ${cause.fault}`);
       }
@@ -169,13 +173,20 @@ export class Follower {
     }
   }
 
-  /** A node that took over on an operator's word from a block that this one holds another of: one of the two cannot go on. */
-  #isTakeover(block: Block): boolean {
-    const { chain } = this.#options;
+  /**
+   * A node that took over on an operator's word from a block that this one holds another of: one of the two cannot go on. Only where the blocks
+   * from there on can be this node's alone. An order that was left over, used long afterwards, contradicts what a quorum holds, and stops nobody.
+   */
+  async #isTakeover(block: Block): Promise<boolean> {
+    const { chain, distribution } = this.#options;
     const next = takeoverIn(block, chain);
     if (next === undefined || block.header === undefined) return false;
     try {
-      const { timeUnixMs } = decodeHeader(block.header.payload);
+      const { timeUnixMs, height, previousHash } = decodeHeader(block.header.payload);
+      if (height <= distribution.final.height || height <= chain.head.height - UNHELD_BLOCKS) return false;
+      const before = height === 1n ? undefined : await chain.block(height - 1n);
+      const hash = before?.header === undefined ? NO_BLOCK_HASH : blockHash(before.header.payload);
+      if (Buffer.compare(previousHash, hash) !== 0) return false;
       const signer = verifySignature(block.header, payloadTypeOf(BlockHeaderSchema), chain.trust.at(timeUnixMs));
       return (
         signer.identity === next.proposer && Buffer.compare(sha256(signer.publicKey.spki), next.publicKeySha256) === 0

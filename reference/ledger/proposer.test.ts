@@ -245,6 +245,43 @@ describe("taking over on an operator's word", () => {
     await reaches(second, 3n);
   });
 
+  test("given to the proposer that works, an order hands over like any other, and every node takes the block", async () => {
+    const [first, second, third] = await running();
+    const { hash } = await headOfNode(first);
+    expect(await outcomeOf(first, order(third.signer, hash))).toBe(TransactionOutcome.ACCEPTED);
+    for (const node of [first, second, third]) await reaches(node, 3n);
+    await submit(third);
+    for (const node of [first, second, third]) {
+      await reaches(node, 4n);
+      expect(await statusOf(node)).toMatchObject({ accepting: true, proposer: node === third });
+      expect(await audited(node)).toMatchObject({ intact: true, transactions: 4n });
+    }
+  });
+
+  test("an order for the proposer's next key, given to it under its present one, is taken by every node", async () => {
+    const [first, second] = await running();
+    const { hash } = await headOfNode(first);
+    const renewed = identities.renewed("ledger", first.name);
+    expect(await outcomeOf(first, order(renewed, hash))).toBe(TransactionOutcome.ACCEPTED);
+    await reaches(second, 3n);
+    expect(await statusOf(second)).toMatchObject({ accepting: true });
+    expect(await audited(second)).toMatchObject({ intact: true, transactions: 3n });
+  });
+
+  test("an order that was left over stops nobody when its node uses it later, neither at once nor after more blocks", async () => {
+    const [first, second, third] = await running();
+    const old = await headOfNode(first);
+    const late = blockAfter(old, third.signer, { transactions: [order(third.signer, old.hash)] });
+    for (const height of [3n, 4n, 5n]) {
+      await submit(first);
+      for (const node of [first, second]) {
+        await reaches(node, height);
+        expect(await refusedWith(hand(node, late, third.identity))).toEqual(["FailedPrecondition", "BLOCK_INVALID"]);
+        expect(await statusOf(node)).toMatchObject({ accepting: true, height });
+      }
+    }
+  });
+
   const bad: [string, (head: ChainHead, second: Signer) => Parameters<typeof blockAfter>[2]][] = [
     [
       "with other transactions beside the order",
