@@ -52,8 +52,9 @@ export function conclude(evidence: Evidence): Conclusion {
     const stated = findings.map(({ entity, item, text }) => `${entity} ${item}: ${text}`);
     const reasons = [...stated, ...(failed.length > 0 ? [`failed: ${failed.join(", ")}`] : [])];
     const known = findings.length === 0 && unexpected.length === 0;
-    const rest = inconclusive.length > 0 ? exitCodes.inconclusive : exitCodes.passed;
-    return conclusion("non-conformant", known ? rest : exitCodes.failed, reasons);
+    const open = inconclusive.length > 0 || (skipped.length > 0 && !evidence.filtered);
+    const rest = open ? exitCodes.inconclusive : exitCodes.passed;
+    return conclusion("non-conformant", known ? rest : exitCodes.failed, [...reasons, ...skipped]);
   }
   if (results.length === 0) return conclusion("undetermined", exitCodes.fault, ["no purpose was selected", ...skipped]);
   if (inconclusive.length > 0)

@@ -213,8 +213,18 @@ export function expectAccepted({ code, stderr, calls }: Outcome): void {
   expectFirst(code === 0, "exit code 0");
 }
 
-/** Another exit code, and nothing in {output}. */
-export function expectRefused({ code, output }: Outcome, what: string): void {
+/**
+ * Another exit code, and nothing in {output}.
+ * @throws Deviation; Inconclusive where the client called nobody, and so was shown nothing that it could refuse, or ended by a signal
+ */
+export function expectRefused(outcome: Outcome, what: string): void {
+  if (outcome.calls.length === 0) throw new Inconclusive(`the command ended, and called nobody where ${what}`);
+  if (outcome.code === undefined) throw new Inconclusive(`the command ended by a signal where ${what}`);
+  expectRefusedUnseen(outcome, what);
+}
+
+/** The same of what shows before any call: the certificate of a server. */
+export function expectRefusedUnseen({ code, output }: Outcome, what: string): void {
   expect(output === undefined, `no plaintext where ${what}`);
   expect(code !== 0, `another exit code than 0 where ${what}`);
 }
