@@ -105,7 +105,11 @@ export class BlockArchive {
 
   async #read(entry: Uint8Array): Promise<Uint8Array> {
     const { position, length, checksum } = placeIn(entry);
-    const { buffer, bytesRead } = await this.#opened().read(Buffer.alloc(length), 0, length, position);
+    const file = this.#opened();
+    // The index may be altered as well, and is not to say how much memory is taken.
+    const { size } = await file.stat();
+    if (length === 0 || position + length > size) throw new SyntaxError("the index of blocks is altered");
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(length), 0, length, position);
     if (bytesRead < length || crc32(buffer) !== checksum) throw new SyntaxError("the stored bytes are altered");
     return inflated(buffer, { maxOutputLength: MAX_BLOCK_BYTES });
   }
