@@ -11,7 +11,7 @@ import {
   networksOfFile,
   reaches,
   refusedWith,
-  settings,
+  shortOfQuorum,
   sign,
   submit,
 } from "./network.fixture.ts";
@@ -44,7 +44,7 @@ test("every node holds and serves the same chain; receipts carry the words of th
 describe("the quorum", () => {
   test("short of it the outcome is unknown, never a yes or a no; the identical bytes give the answer later", async () => {
     const [first, second] = create3();
-    await first.start(settings);
+    await first.start(shortOfQuorum);
     const signed = sign();
     expect(await refusedWith(engineOf(first).submit([signed.envelope]))).toEqual(["Unavailable", "OUTCOME_UNKNOWN"]);
     const { finalHeight, height } = await engineOf(first).head();
@@ -57,7 +57,7 @@ describe("the quorum", () => {
 
   test("without it the chain stops growing, and what is not written is refused plainly", async () => {
     const [first, second] = create3();
-    await first.start(settings);
+    await first.start(shortOfQuorum);
     for (let turn = 0; turn < 2; turn++) {
       expect(await refusedWith(engineOf(first).submit([sign().envelope]))).toEqual(["Unavailable", "OUTCOME_UNKNOWN"]);
     }
@@ -99,7 +99,7 @@ describe("the quorum", () => {
     await submit(first);
     await second.stop();
     await first.stop();
-    await first.start(settings);
+    await first.start();
     expect((await engineOf(first).head()).finalHeight).toBe(1n);
   });
 });

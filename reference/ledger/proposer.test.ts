@@ -18,7 +18,7 @@ import {
   networksOfFile,
   reaches,
   refusedWith,
-  settings,
+  shortOfQuorum,
   sign,
   statusOf,
   submit,
@@ -51,7 +51,7 @@ async function audited(node: FixtureNode) {
 }
 
 /** Three nodes with some blocks, all of them everywhere. */
-async function running(blocks = 2): Promise<[FixtureNode, FixtureNode, FixtureNode]> {
+async function running(blocks = 2, settings = {}): Promise<[FixtureNode, FixtureNode, FixtureNode]> {
   const nodes = create3();
   for (const node of nodes) await node.start(settings);
   for (let turn = 0; turn < blocks; turn++) await submit(nodes[0]);
@@ -90,7 +90,7 @@ describe("who proposes", () => {
       await submit(second);
       for (const node of [first, second, third]) await reaches(node, 4n);
       for (const node of [first, second, third]) await node.stop();
-      for (const node of [first, second, third]) await node.start(settings);
+      for (const node of [first, second, third]) await node.start();
       await submit(second);
       for (const node of [first, second, third]) {
         await reaches(node, 5n);
@@ -139,7 +139,7 @@ describe("taking over on an operator's word", () => {
     );
     await submit(second);
     await reaches(third, 4n);
-    await first.start(settings);
+    await first.start();
     await submit(second);
     for (const node of [first, second, third]) {
       await reaches(node, 5n);
@@ -147,15 +147,15 @@ describe("taking over on an operator's word", () => {
     }
     expect(await refusedWith(engineOf(first).submit([sign().envelope]))).toEqual(notProposer);
     for (const node of [second, third]) await node.stop();
-    for (const node of [second, third]) await node.start(settings);
+    for (const node of [second, third]) await node.start();
     await submit(second);
     await reaches(third, 6n);
   });
 
   test("before the first block as well", async () => {
     const [, second, third] = create3();
-    await second.start(settings);
-    await third.start(settings);
+    await second.start();
+    await third.start();
     expect(await outcomeOf(second, order(second.signer, NO_BLOCK_HASH))).toBe(TransactionOutcome.ACCEPTED);
     await submit(second);
     await reaches(third, 2n);
@@ -167,7 +167,7 @@ describe("taking over on an operator's word", () => {
     const head = await headOfNode(second);
     await first.stop();
     const renewed = identities.renewed("ledger", first.name);
-    await first.start({ signer: renewed, ...settings });
+    await first.start({ signer: renewed });
     expect(await refusedWith(engineOf(first).submit([sign().envelope]))).toEqual(["Unavailable", "LEDGER_UNAVAILABLE"]);
     expect(await outcomeOf(first, order(renewed, head.hash))).toBe(TransactionOutcome.ACCEPTED);
     await submit(first);
@@ -184,16 +184,16 @@ describe("taking over on an operator's word", () => {
     const [first, second, third] = create3();
     const revoked = identities.renewed("ledger", first.name);
     // A revocation counts from its second on; what was signed within that second would be lost.
-    await first.start({ signer: revoked, now: () => new Date(Date.now() - 2000), ...settings });
-    await second.start(settings);
-    await third.start(settings);
+    await first.start({ signer: revoked, now: () => new Date(Date.now() - 2000) });
+    await second.start();
+    await third.start();
     await submit(first);
     await reaches(second, 1n);
     await reaches(third, 1n);
     expect((await statusOf(first)).proposer).toBe(true);
     identities.revoke(revoked);
     await first.stop();
-    await first.start({ signer: revoked, ...settings });
+    await first.start({ signer: revoked });
     expect(await refusedWith(engineOf(first).submit([sign().envelope]))).toEqual(["Unavailable", "LEDGER_UNAVAILABLE"]);
     expect((await statusOf(first)).proposer).toBe(false);
     expect(await outcomeOf(second, order(second.signer, (await headOfNode(second)).hash))).toBe(
@@ -205,21 +205,21 @@ describe("taking over on an operator's word", () => {
   });
 
   test("a former proposer that holds a block which nobody else has stops and says so; its late blocks stop nobody else", async () => {
-    const [first, second, third] = await running();
+    const [first, second, third] = await running(2, shortOfQuorum);
     await second.stop();
     await third.stop();
     expect(await refusedWith(engineOf(first).submit([sign().envelope]))).toEqual(["Unavailable", "OUTCOME_UNKNOWN"]);
     const late = await blocksOf(network.remote(first, first.identity).ledger.streamBlocks({ fromHeight: 3n })).next();
     await first.stop();
-    await second.start(settings);
-    await third.start(settings);
+    await second.start();
+    await third.start();
     await outcomeOf(second, order(second.signer, (await headOfNode(second)).hash));
     await submit(second);
     await reaches(third, 4n);
     const refused = hand(third, late.value ?? expect.unreachable("no block"), first.identity);
     expect(await refusedWith(refused)).toEqual(["FailedPrecondition", "BLOCK_INVALID"]);
     expect((await statusOf(third)).accepting).toBe(true);
-    await first.start(settings);
+    await first.start();
     await expect
       .poll(() => statusOf(first), { interval: 5, timeout: 10_000 })
       .toMatchObject({ accepting: false, stoppedAtHeight: 3n });

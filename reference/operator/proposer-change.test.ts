@@ -10,7 +10,6 @@ import {
   networksOfFile,
   reaches,
   refusedWith,
-  settings,
   sign,
   submit,
 } from "../ledger/network.fixture.ts";
@@ -38,7 +37,7 @@ function change(): ProposerChange {
 
 async function running(): Promise<[FixtureNode, FixtureNode, FixtureNode]> {
   const nodes = create3();
-  for (const node of nodes) await node.start(settings);
+  for (const node of nodes) await node.start();
   await submit(nodes[0]);
   for (const node of nodes) await reaches(node, 1n);
   return nodes;
@@ -69,12 +68,12 @@ test("takes over from the newest block; not while a node proposes, and not with 
   await reaches(second, 2n);
   await second.stop();
   await first.stop();
-  await third.start(settings);
+  await third.start();
   await expect(change().takeOver(third.identity)).rejects.toThrow(
     "1 of 3 nodes answer and accept blocks; start them until 2 do",
   );
   await third.stop();
-  await second.start(settings);
+  await second.start();
   await third.start({ ...settings, peers: [], quorum: 1 });
   await expect(change().takeOver(third.identity)).rejects.toThrow(`${second.identity} holds 2; name that one`);
   expect(await change().takeOver(second.identity)).toMatchObject({ blockHeight: 3n });
