@@ -74,7 +74,7 @@ test("takes over from the newest block; not while a node proposes, and not with 
   );
   await third.stop();
   await second.start();
-  await third.start({ ...settings, peers: [], quorum: 1 });
+  await third.start({ peers: [], quorum: 1 });
   await expect(change().takeOver(third.identity)).rejects.toThrow(`${second.identity} holds 2; name that one`);
   expect(await change().takeOver(second.identity)).toMatchObject({ blockHeight: 3n });
   expect(await proposing()).toEqual([second.identity]);
