@@ -12,6 +12,7 @@ import { readTargetSettings } from "../conformance/target.ts";
 import { ErrorDetailSchema, ErrorReason } from "../gen/x1410/v1/error_pb.ts";
 import { type Ready, StackProcess } from "../reference/stack/crash.fixture.ts";
 import { ROOT, run } from "../tools/toolchain.ts";
+import { x1410InProcess } from "./in-process.fixture.ts";
 
 let folder: string;
 let data: string;
@@ -148,10 +149,11 @@ describe("the exposure APIs answer curl", () => {
 });
 
 describe("refused in one line", () => {
+  const refused = (...args: string[]) => x1410InProcess(folder, ...args);
   const line = (text: string) => new RegExp(`^x1410: [^\\n]*${text}[^\\n]*\\n$`);
 
   test("a data directory in use", async () => {
-    const { code, output } = await x1410("up", "--base-port", "0", "--data", data);
+    const { code, output } = await refused("up", "--base-port", "0", "--data", data);
     expect(code).toBe(1);
     expect(output).toMatch(line(`is in use by process ${stack.pid}; stop it, or name another with --data`));
   });
@@ -171,11 +173,11 @@ describe("refused in one line", () => {
 
   test("a data directory that is a file, or somebody else's", async () => {
     writeFileSync(join(folder, "file"), "");
-    expect((await x1410("up", "--data", "file")).output).toMatch(line("is a file, not a directory; name another"));
-    expect((await x1410("up", "--data", "file/below")).output).toMatch(
+    expect((await refused("up", "--data", "file")).output).toMatch(line("is a file, not a directory; name another"));
+    expect((await refused("up", "--data", "file/below")).output).toMatch(
       line("(ENOTDIR|EEXIST).*name another with --data"),
     );
-    const { code, output } = await x1410("up", "--data", ".");
+    const { code, output } = await refused("up", "--data", ".");
     expect(code).toBe(1);
     expect(output).toMatch(
       line("is no data directory \\(it holds [^ ]+ but no format.json\\); name an empty or a new one"),
@@ -184,7 +186,7 @@ describe("refused in one line", () => {
 
   test("options that are none", async () => {
     const wrong = [["--nope"], ["--base-port", "70000"], ["--introspection", "some"]];
-    for (const { code, output } of await Promise.all(wrong.map((args) => x1410("up", ...args)))) {
+    for (const { code, output } of await Promise.all(wrong.map((args) => refused("up", ...args)))) {
       expect([code, output]).toEqual([1, expect.stringMatching(/^x1410: [^\n]+\n$/)]);
     }
   });
@@ -201,7 +203,7 @@ describe("refused in one line", () => {
     const ended = targets.map(([text], index) => {
       const path = join(here, `target-${index}.yaml`);
       writeFileSync(path, text);
-      return x1410("conformance", "run", "--target", path);
+      return refused("conformance", "run", "--target", path);
     });
     for (const [index, { code, output }] of (await Promise.all(ended)).entries()) {
       expect(code).toBe(3);
@@ -211,9 +213,9 @@ describe("refused in one line", () => {
 
   test("a missing target, with exit code 3; a stack trace comes only where asked for", async () => {
     const [plain, traced, option] = await Promise.all([
-      x1410("conformance", "run", "--target", "none"),
-      x1410("--debug", "conformance", "run", "--target", "none"),
-      x1410("conformance", "run", "--nope"),
+      refused("conformance", "run", "--target", "none"),
+      refused("--debug", "conformance", "run", "--target", "none"),
+      refused("conformance", "run", "--nope"),
     ]);
     expect([plain.code, traced.code, option.code]).toEqual([3, 3, 3]);
     expect(plain.output).toMatch(line("cannot read the target file none \\(ENOENT\\)"));

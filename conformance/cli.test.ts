@@ -2,12 +2,11 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { ROOT, run } from "../tools/toolchain.ts";
+import { x1410InProcess } from "../cli/in-process.fixture.ts";
 import { frozen } from "./frozen-suite.ts";
 import { purposes, suiteVersion } from "./suite.ts";
 
-const kit = (...args: string[]) =>
-  run(process.execPath, [join(ROOT, "bin/x1410.js"), "conformance", ...args], { cwd: folder });
+const kit = (...args: string[]) => x1410InProcess(folder, "conformance", ...args);
 
 let folder = "";
 beforeAll(() => {

@@ -6,7 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { ROOT, run } from "../../tools/toolchain.ts";
+import { x1410InProcess } from "../../cli/in-process.fixture.ts";
+import { ROOT } from "../../tools/toolchain.ts";
 import { readPics } from "../pics.ts";
 import { blackHole } from "../stage.fixture.ts";
 import { readTargetSettings } from "../target.ts";
@@ -49,8 +50,7 @@ async function written(): Promise<{ targetFile: string; kssPort: number }> {
   return { targetFile, kssPort };
 }
 
-const kit = (...args: string[]) =>
-  run(process.execPath, [join(ROOT, "bin/x1410.js"), "conformance", "run", ...args], { cwd: ROOT });
+const kit = (...args: string[]) => x1410InProcess(ROOT, "conformance", "run", ...args);
 
 /** Whether the process is there, and not only because nobody has asked how it ended. */
 function running(pid: string): boolean {
