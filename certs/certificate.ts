@@ -103,7 +103,7 @@ export function buildCertificate(spec: CertificateSpec): Uint8Array {
 }
 
 /** A certificate as the verifier and the authority need it: native object for the arithmetic, fields for the rules. */
-export type ParsedCertificate = {
+export type ParsedCertificate = Readonly<{
   der: Uint8Array;
   x509: X509Certificate;
   publicKey: KeyObject;
@@ -115,11 +115,30 @@ export type ParsedCertificate = {
   notBefore: Date;
   notAfter: Date;
   signatureOid: string;
-  extensions: ExtensionValues;
-};
+  extensions: Readonly<ExtensionValues>;
+}>;
 
-/** @throws PkiError malformed_certificate, unsupported_key */
+/** A deployment has some dozens of entities and authorities, which come again with every connection and every signature. */
+const MAX_REMEMBERED = 256;
+const remembered = new Map<string, ParsedCertificate>();
+
+/**
+ * What it says, not whether it is to be believed. The same octets give the same object, which nobody may change.
+ * @throws PkiError malformed_certificate, unsupported_key
+ */
 export function parseCertificate(der: Uint8Array): ParsedCertificate {
+  const octets = Buffer.from(der.buffer, der.byteOffset, der.byteLength).toString("latin1");
+  const parsed = remembered.get(octets) ?? parse(der);
+  remembered.delete(octets);
+  remembered.set(octets, parsed);
+  for (const oldest of remembered.keys()) {
+    if (remembered.size <= MAX_REMEMBERED) break;
+    remembered.delete(oldest);
+  }
+  return parsed;
+}
+
+function parse(der: Uint8Array): ParsedCertificate {
   const code = "malformed_certificate";
   const certificate = parseAs(code, () => new pkijs.Certificate({ schema: decodeDer(der, code) }));
   const x509 = parseAs(code, () => new X509Certificate(der));

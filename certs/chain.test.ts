@@ -303,3 +303,25 @@ describe("the past, judged today", () => {
     expect(verdict(leaf, { crls, at: new Date("2026-03-01T00:00:00Z") })).toBe("revoked");
   });
 });
+
+describe("a certificate that came before", () => {
+  test("is parsed once, and forgotten when many others came", () => {
+    const first = make(undefined).der;
+    const parsed = parseCertificate(first);
+    expect(parseCertificate(new Uint8Array(first))).toBe(parsed);
+    expect(parseCertificate(make(undefined).der)).not.toBe(parsed);
+    const keys = generateKeyPair();
+    for (let count = 0; count < 256; count++) parseCertificate(make(undefined, {}, keys).der);
+    expect(parseCertificate(first)).not.toBe(parsed);
+  });
+
+  test("does not hide a flipped bit", () => {
+    const { der } = make(undefined);
+    parseCertificate(der);
+    const other = new Uint8Array(der);
+    other[other.length - 1] = (other.at(-1) ?? 0) ^ 1;
+    expect(parseCertificate(other).der).toEqual(other);
+    other[4] = 0xff;
+    expect(() => parseCertificate(other)).toThrow(expect.objectContaining({ code: "malformed_certificate" }));
+  });
+});

@@ -21,7 +21,7 @@ function command(name: string, program: string, ...args: string[]): Check {
   };
 }
 
-// Short ones that leave a core idle for much of their time; run side by side.
+// Short ones.
 const statics: Check[] = [
   command("format and lint", "biome", "check", "--colors=off", "."),
   command("types", "tsc", "--noEmit"),
@@ -105,8 +105,9 @@ const chosen = (checks: Check[]): Check[] =>
 
 // buf reads it in several of the checks.
 writeValidateProto(VALIDATE_MODULE);
+const units = unitTests({ environment: projectEnvironment(), timeoutMs: UNIT_TESTS_TIMEOUT_MS });
 conclude([
-  ...(await together(chosen(statics), 2)),
-  ...(await together(chosen([unitTests({ environment: projectEnvironment(), timeoutMs: UNIT_TESTS_TIMEOUT_MS })]), 1)),
+  // The short ones take what the unit tests leave of two cores while they wait for servers and disks.
+  ...(await together(chosen([units, ...statics]), 2)),
   ...(await together(chosen([kit("grpc"), kit("connect", "--procedures")]), 2)),
 ]);
