@@ -58,6 +58,16 @@ describe("a campaign concludes", () => {
     ["a purpose out of reach", { results: results("PASS"), selection: outOfReach }, ["PASS", "partial", 2]],
     ["a filter", { results: results("PASS"), selection: filteredOut, filtered: true }, ["PASS", "partial", 0]],
     ["a failure expected", { results: results("FAIL", "PASS"), expected: first }, ["FAIL", "non-conformant", 0]],
+    [
+      "a failure expected, and a purpose out of reach",
+      { results: results("FAIL"), expected: first, selection: outOfReach },
+      ["FAIL", "non-conformant", 2],
+    ],
+    [
+      "a failure expected, under a filter",
+      { results: results("FAIL"), expected: first, selection: filteredOut, filtered: true },
+      ["FAIL", "non-conformant", 0],
+    ],
     ["another beside it", { results: results("FAIL", "FAIL"), expected: first }, ["FAIL", "non-conformant", 1]],
     ["a stale expectation", { results: results("PASS", "PASS"), expected: first }, ["PASS", "conformant", 4]],
     ["a stale one and a fault", { results: results("PASS", "ERROR"), expected: first }, ["ERROR", "undetermined", 3]],

@@ -57,3 +57,12 @@ test("the end of the purpose ends it", async () => {
 test("a command that is none is told by its code", async () => {
   expect(await start("x1410-no-such-command").ended).toMatchObject({ code: 127 });
 });
+
+test("what has left its group and holds its output is not waited for", async () => {
+  const process = start("setsid sh -c 'echo $$; exec sleep 60' & sleep 0.2; echo done; exit 3");
+  const { code, timedOut, stdout } = await process.ended;
+  expect([code, timedOut]).toEqual([3, false]);
+  const pid = Number(/^\d+$/m.exec(stdout)?.[0]);
+  expect(isRunning(pid)).toBe(true);
+  globalThis.process.kill(pid, "SIGKILL");
+});

@@ -75,7 +75,7 @@ export const startProcess: StartClient = ({ command, environment, timeoutMs, sig
     });
     child.once("exit", (code) => resolve(code ?? undefined));
   });
-  // What the command left running in its group would keep the pipes open, and itself behind.
+  // What the command left running in its group would keep the pipes open, and stay behind itself.
   const closed = new Promise<void>((resolve) => {
     child.once("close", () => resolve());
     child.once("error", () => resolve());
@@ -84,7 +84,9 @@ export const startProcess: StartClient = ({ command, environment, timeoutMs, sig
     clearTimeout(deadline);
     signal.removeEventListener("abort", abort);
     endGroup("SIGKILL");
-    await closed;
+    // Nor would what has left its group to live on without it; that holds up nobody.
+    const late = await Promise.race([closed, sleep(GRACE_MS, "late", { ref: false })]);
+    if (late === "late") for (const stream of [child.stdout, child.stderr]) stream.destroy();
     return { code: timedOut || stopped ? undefined : code, timedOut, stdout, stderr: stderr.trim() };
   });
   return {

@@ -1,6 +1,6 @@
 // One user of the implementation under test, for one purpose: a certificate, an account and a folder of its own, its commands, and what
 // came of them.
-import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { identityOfCredential } from "../credential.ts";
 import type { MessageLog } from "../message-log.ts";
@@ -9,6 +9,7 @@ import { expect, expectFirst, Inconclusive } from "../procedures/procedure.ts";
 import { subscriberRules } from "../procedures/subscriber-records.ts";
 import type { Credential, EntityRole } from "../target.ts";
 import type { ClientBench } from "./client-bench.ts";
+import { clientFile } from "./client-files.ts";
 import type { ClientProcess, Ended } from "./client-process.ts";
 import type { ClientCommand, Placeholder, Values } from "./command-template.ts";
 import type { Impostor } from "./counterparts.ts";
@@ -112,7 +113,7 @@ export class ClientUnderTest {
     const ended = await process.ended;
     await Promise.race([enough, undefined]);
     const calls = this.watch.calls.slice(from);
-    const written = await readFile(output).catch(() => undefined);
+    const written = await clientFile(output);
     this.#lastCommand = () =>
       `"${command}" ended with ${outputText({ ...ended, output: written })}; calls that came: ${callsText(calls)}`;
     const { commandSeconds } = this.#bench.settings;
@@ -161,7 +162,8 @@ export class ClientUnderTest {
   async leftFiles(): Promise<ReadonlyMap<string, Uint8Array>> {
     const entries = await readdir(join(this.#folder, "state"), { recursive: true, withFileTypes: true });
     const files = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
-    return new Map(await Promise.all(files.map(async (path) => [path, await readFile(path)] as const)));
+    const contents = await Promise.all(files.map(async (path) => [path, await clientFile(path)] as const));
+    return new Map(contents.flatMap(([path, content]) => (content === undefined ? [] : [[path, content]])));
   }
 
   /** Removes its folder; nobody watches it any more. */
@@ -220,11 +222,19 @@ export function expectAccepted({ code, stderr, calls }: Outcome): void {
 export function expectRefused(outcome: Outcome, what: string): void {
   if (outcome.calls.length === 0) throw new Inconclusive(`the command ended, and called nobody where ${what}`);
   if (outcome.code === undefined) throw new Inconclusive(`the command ended by a signal where ${what}`);
-  expectRefusedUnseen(outcome, what);
+  expectFailed(outcome, what);
 }
 
-/** The same of what shows before any call: the certificate of a server. */
-export function expectRefusedUnseen({ code, output }: Outcome, what: string): void {
+/**
+ * The same of the certificate that a server shows, before any call.
+ * @throws Deviation; Inconclusive where nobody came to that server
+ */
+export function expectServerRefused(outcome: Outcome, { reached }: Pick<Impostor, "reached">, what: string): void {
+  expectFailed(outcome, what);
+  if (reached === 0) throw new Inconclusive(`the command ended, and nobody came to the address where ${what}`);
+}
+
+function expectFailed({ code, output }: Outcome, what: string): void {
   expect(output === undefined, `no plaintext where ${what}`);
   expect(code !== 0, `another exit code than 0 where ${what}`);
 }

@@ -19,6 +19,8 @@ export interface Impostor {
   readonly endpoint: string;
   /** Handshakes that were begun there and not finished. */
   readonly refused: number;
+  /** Handshakes that were begun there: some TLS libraries judge a certificate only when theirs is finished. */
+  readonly reached: number;
   close(): Promise<void>;
 }
 
@@ -116,6 +118,7 @@ export class Counterparts {
   /** The services of an entity on a port of their own, under another certificate. */
   async impostor(role: EntityRole, credential: Credential): Promise<Impostor> {
     let refused = 0;
+    let finished = 0;
     const log: Log = {
       ...silentLog,
       warn: (event) => {
@@ -131,11 +134,15 @@ export class Counterparts {
       },
       registrations: observed(this.#registrations.get(role) ?? [], role, this.watches, true),
       log,
+      onConnection: () => finished++,
     });
     return {
       endpoint: server.address,
       get refused() {
         return refused;
+      },
+      get reached() {
+        return refused + finished;
       },
       close: () => server.close(500),
     };

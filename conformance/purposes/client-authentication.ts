@@ -13,7 +13,7 @@ import {
   type ClientUnderTest,
   expectAccepted,
   expectRefused,
-  expectRefusedUnseen,
+  expectServerRefused,
   type Outcome,
 } from "../clients/client-under-test.ts";
 import type { ClientCommand, Values } from "../clients/command-template.ts";
@@ -191,7 +191,7 @@ function wrongCertificate(role: ClientRole, row: WrongCertificate): Purpose {
       const outcome = await client.performBefore(impostor, command, given);
       const told = client.watch.calls.filter((call) => call.impostor).map(({ method }) => method.name);
       expect(told.length === 0, `no call to a ${server} that shows ${what} (it called ${told.join(", ")})`);
-      expectRefusedUnseen(outcome, `the ${server} shows ${what}`);
+      expectServerRefused(outcome, impostor, `the ${server} shows ${what}`);
       t.seen(`no call; ${impostor.refused} handshakes broken off`);
     },
   });

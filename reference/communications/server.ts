@@ -36,6 +36,8 @@ export interface ServerOptions {
   readonly codecs?: Codecs;
   readonly limits?: Partial<Limits>;
   readonly log?: Log;
+  /** Told of each connection whose handshake is done, before any call. */
+  readonly onConnection?: () => void;
 }
 
 export interface RunningServer {
@@ -77,7 +79,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     handshakeTimeoutMs: limits.handshakeTimeoutMs,
     maxConnections: limits.maxConnections,
     log,
-    onConnection: grpc.accept,
+    onConnection(socket) {
+      options.onConnection?.();
+      grpc.accept(socket);
+    },
   });
   const address = reachableAddress(listener);
   log.info("listening", { server: name, address });
