@@ -235,6 +235,26 @@ function mutantsOf(role: EntityRole): readonly Mutant[] {
       }),
     },
     {
+      id: "psk-or-nothing",
+      breaks: "at the port for keys a certificate serves the server, and nothing the client",
+      foundBy: found("AAC/BI-23"),
+      standIn: preSharedKeys(role, (keys, certificate) => ({ ...certificate, ...pskServerOptions(keys, () => {}) })),
+    },
+    {
+      id: "psk-12",
+      breaks: "TLS 1.2 is spoken at the port for keys",
+      foundBy: found("AAC/BI-24"),
+      standIn: preSharedKeys(role, (keys) => {
+        const { pskCallback } = pskServerOptions(keys, () => {});
+        return {
+          pskCallback,
+          pskIdentityHint: "",
+          minVersion: "TLSv1.2",
+          ciphers: "TLS_AES_128_GCM_SHA256:ECDHE-PSK-CHACHA20-POLY1305:PSK-AES256-GCM-SHA384",
+        };
+      }),
+    },
+    {
       id: "psk-proves-nothing",
       breaks: "the server does not prove itself by certificate",
       foundBy: found("AAC/BV-21"),

@@ -152,14 +152,17 @@ export function keyFor(authority: HarnessAuthority) {
 }
 
 /** A port for pre-shared keys that greets whoever has one. */
-export function preSharedKeys(role: EntityRole, options: (keys: PreSharedKeys) => TlsOptions): StandIn {
+export function preSharedKeys(
+  role: EntityRole,
+  options: (keys: PreSharedKeys, certificate: TlsOptions) => TlsOptions,
+): StandIn {
   return {
     role,
     async start(authority) {
       const own = keyFor(authority);
       const standIn = listener(
         role,
-        () => ({ ALPNProtocols: ["h2"], ...options(new PreSharedKeys([own])) }),
+        (by) => ({ ALPNProtocols: ["h2"], ...options(new PreSharedKeys([own]), material(by, role)) }),
         () => true,
       );
       const { entity, close } = await standIn.start(authority);

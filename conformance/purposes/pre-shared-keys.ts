@@ -1,6 +1,6 @@
 // Users by pre-shared key (AAC1, clause 7.2.5, RFC 4279), where a server has a port for them: who gets in, how the server proves itself
 // (AAC2), and what is not to be had there.
-import { connect } from "node:tls";
+import { type ConnectionOptions, connect } from "node:tls";
 import { createClient } from "@connectrpc/connect";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { KeyStorageService } from "../../gen/x1410/v1/key_storage_pb.ts";
@@ -12,7 +12,7 @@ import { recorded } from "../message-log.ts";
 import { expect, Inconclusive } from "../procedures/procedure.ts";
 import { type EntityRole, entityRoles } from "../target.ts";
 import type { TestCase } from "../test-case.ts";
-import { type Established, outcome, type Refused } from "../tls-probe.ts";
+import { type Established, outcome, probeTls, type Refused } from "../tls-probe.ts";
 import { communications } from "./handshakes.ts";
 import { keyStorage, orderFor, storedKey } from "./kss-stored-key.ts";
 import { type Purpose, type PurposeId, purpose } from "./purpose.ts";
@@ -44,7 +44,11 @@ function byKey(t: TestCase, role: EntityRole): Connections {
 }
 
 /** One handshake by a key, below gRPC. */
-function handshake(endpoint: string, { identity, key }: PreSharedKey): Promise<Established | Refused> {
+function handshake(
+  endpoint: string,
+  { identity, key }: PreSharedKey,
+  options: ConnectionOptions = {},
+): Promise<Established | Refused> {
   const at = endpoint.lastIndexOf(":");
   const host = endpoint.slice(0, at).replace(/^\[(.*)\]$/, "$1");
   const socket = connect({
@@ -52,8 +56,27 @@ function handshake(endpoint: string, { identity, key }: PreSharedKey): Promise<E
     port: Number(endpoint.slice(at + 1)),
     ALPNProtocols: ["h2"],
     ...pskClientOptions(identity, key),
+    ...options,
   });
   return outcome(socket, endpoint, 5_000).finally(() => socket.destroy());
+}
+
+/** What a client of TLS 1.2 would use a key with: RFC 5489, RFC 8442, RFC 7905, and the plain key exchange of RFC 5487 that has no forward secrecy. */
+const byKeyInTls12: ConnectionOptions = {
+  minVersion: "TLSv1.2",
+  maxVersion: "TLSv1.2",
+  // What the server shows or does not show is not the question.
+  rejectUnauthorized: false,
+  checkServerIdentity: () => undefined,
+  ciphers:
+    "ECDHE-PSK-CHACHA20-POLY1305:ECDHE-PSK-AES128-CBC-SHA256:DHE-PSK-AES256-GCM-SHA384:PSK-AES256-GCM-SHA384:PSK-AES128-GCM-SHA256",
+};
+
+/** The twin of every refusal: the port is there, and the key is good. */
+async function ownKeyGetsThrough(t: TestCase, { endpoint, own }: Port): Promise<void> {
+  await t.positiveTwin("the consumer's key gets through", async () => {
+    expect((await handshake(endpoint, own)).outcome === "established", "a connection by the consumer's key");
+  });
 }
 
 function preSharedKeyPurposesOf(role: EntityRole): readonly Purpose[] {
@@ -88,15 +111,54 @@ function preSharedKeyPurposesOf(role: EntityRole): readonly Purpose[] {
       twin: "a handshake with the consumer's key",
       likelyMistake: "unknown identities get unknown_psk_identity: whoever asks learns who has an account",
       async run(t) {
-        const { endpoint, own } = portOf(t, role);
-        await t.positiveTwin("the consumer's key gets through", async () => {
-          expect((await handshake(endpoint, own)).outcome === "established", "a connection by the consumer's key");
-        });
+        const port = portOf(t, role);
+        const { endpoint, own } = port;
+        await ownKeyGetsThrough(t, port);
         const unknown = await handshake(endpoint, { identity: `urn:x1410:user:${t.freshName("user")}`, key: own.key });
         const wrong = await handshake(endpoint, { identity: own.identity, key: t.random(32) });
         expect(unknown.outcome === "refused" && wrong.outcome === "refused", "refusals in the handshake");
         expect(unknown.alert === wrong.alert, `one alert for both (got ${unknown.alert} and ${wrong.alert})`);
         t.seen(`refused: ${wrong.alert}`);
+      },
+    }),
+    purpose({
+      ...shared,
+      id: `${of}/BI-23` as PurposeId,
+      title: "serves nobody without a pre-shared key at the port for keys",
+      capabilities: ["AAC1"],
+      stimulus:
+        "handshakes at the port for pre-shared keys without a key: with the consumer's certificate, and with nothing",
+      expected: "refusals in the handshake",
+      twin: "a handshake with the consumer's key",
+      likelyMistake: "the key is offered beside certificates, and whoever offers none is let in as anonymous",
+      async run(t) {
+        const port = portOf(t, role);
+        await ownKeyGetsThrough(t, port);
+        const probe = { endpoint: port.endpoint, trustAnchorsPem: t.target.trustAnchorsPem };
+        const certificate = await probeTls({ ...probe, credential: t.target.consumer });
+        const nothing = await probeTls(probe);
+        expect(certificate.outcome === "refused", "a refusal of the consumer's certificate at the port for keys");
+        expect(nothing.outcome === "refused", "a refusal of a handshake with neither key nor certificate");
+        t.seen(`refused: ${certificate.alert}, ${nothing.alert}`);
+      },
+    }),
+    purpose({
+      ...shared,
+      id: `${of}/BI-24` as PurposeId,
+      title: "takes no pre-shared key in TLS 1.2 where that is not claimed",
+      capabilities: ["AAC1"],
+      forbids: ["TLS-1.2"],
+      stimulus: "a handshake with the consumer's key that offers TLS 1.2 at most",
+      expected: "a refusal in the handshake",
+      twin: "a handshake with the consumer's key in TLS 1.3",
+      likelyMistake:
+        "the lowest version is set for certificates and left to the library for keys, whose suites of TLS 1.2 may lack forward secrecy",
+      async run(t) {
+        const port = portOf(t, role);
+        await ownKeyGetsThrough(t, port);
+        const old = await handshake(port.endpoint, port.own, byKeyInTls12);
+        expect(old.outcome === "refused", "a refusal of TLS 1.2");
+        t.seen(`refused: ${old.alert}`);
       },
     }),
   ];
