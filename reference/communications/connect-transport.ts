@@ -16,6 +16,7 @@ import {
   serverName,
 } from "./channel-options.ts";
 import type { ClosableTransport } from "./grpc-transport.ts";
+import { readableWhenLate } from "./late-reader.ts";
 import { serverIdentityCheck } from "./server-identity.ts";
 import { secureContextOptions } from "./tls-credentials.ts";
 
@@ -42,6 +43,8 @@ export function connectTransport(options: ConnectChannelOptions): ClosableTransp
       settings: { initialWindowSize: flowControlWindowBytes },
     },
   );
+  const request = sessionManager.request.bind(sessionManager);
+  sessionManager.request = async (...call) => readableWhenLate(await request(...call));
   const common = {
     baseUrl,
     sessionManager,
