@@ -129,11 +129,10 @@ export class AccessRecords {
     const { consumer, contract } = intent;
     for (;;) {
       const begun = await this.#mutex.run(accountOf(contract.contractId, consumer), () => this.#begin(intent));
-      if (begun !== undefined) return begun.settled;
-      const [blocking] = await this.#openOf(contract.contractId, consumer);
-      if (blocking === undefined) throw refusal(ErrorReason.ACCESS_TIMES_EXHAUSTED, contract.contractId);
+      if ("settled" in begun) return begun.settled;
+      if (begun.blocking === undefined) throw refusal(ErrorReason.ACCESS_TIMES_EXHAUSTED, contract.contractId);
       // The last number is out, but it may come back: what became of it decides.
-      await this.#awaitOutcome(blocking);
+      await this.#awaitOutcome(begun.blocking);
     }
   }
 
@@ -182,15 +181,18 @@ export class AccessRecords {
     return { ...access, evidence };
   }
 
-  /** Under the lock of the account: a number, and the durable intent. Nothing where all numbers are out. */
-  async #begin(intent: AccessIntent): Promise<{ settled: Promise<Access> } | undefined> {
+  /**
+   * Under the lock of the account: a number, and the durable intent. Where all numbers are out, an access that may still give its number
+   * back, if there is one: looked up under the same lock, lest it comes back in between and nobody is said to have it.
+   */
+  async #begin(intent: AccessIntent): Promise<{ settled: Promise<Access> } | { blocking: Access | undefined }> {
     const { accessId, contract, consumer, fingerprint } = intent;
     const known = await this.#read(accessId);
     if (known !== undefined) return { settled: isFinal(known) ? Promise.resolve(known) : this.#settle(known, false) };
     const account = accountOf(contract.contractId, consumer);
     const { number, tally } = allot((await this.#tallies.get(account)) ?? noTally);
     const accessTimes = contract.accessPermission?.accessTimes ?? Number.POSITIVE_INFINITY;
-    if (number > accessTimes) return undefined;
+    if (number > accessTimes) return { blocking: (await this.#openOf(contract.contractId, consumer))[0] };
     const { evidence, transaction } = this.#prepare(intent, number);
     const entry = { contractId: contract.contractId, consumer, accessNumber: number, fingerprint };
     await commit(this.#store, [
