@@ -5,14 +5,18 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, afterEach, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { StackProcess } from "../reference/stack/crash.fixture.ts";
 import { campaign } from "../tools/seeded-share.ts";
 import { ROOT, run } from "../tools/toolchain.ts";
 
-const folder = await mkdtemp(join(tmpdir(), "x1410-proposer-"));
-const data = join(folder, "data");
+let folder: string;
+let data: string;
 let stack: StackProcess | undefined;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "x1410-proposer-"));
+  data = join(folder, "data");
+});
 afterEach(() => stack?.kill());
 afterAll(() => rm(folder, { recursive: true }));
 

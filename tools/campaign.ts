@@ -38,6 +38,8 @@ const checks: readonly Check[] = [
   whole("every mutant", "conformance/mutants"),
   whole("every subset, client stack and form", "conformance/reference-subsets.test.ts", "cli/up-split.test.ts"),
   whole("both clients of the reference under test", "conformance/clients"),
+  whole("the right to propose blocks, handed over and taken over", "cli/change-proposer.test.ts"),
+  whole("every damage to what is stored, told or healed", "cli/damage.test.ts"),
   whole("nodes of the ledger killed, 100 rounds each", "reference/ledger/crash.test.ts"),
   whole("the stack killed, 100 rounds", "reference/stack/crash.test.ts"),
   whole("the key storage server killed, 100 rounds", "reference/key-storage-server/killed-server.test.ts"),
