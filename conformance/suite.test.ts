@@ -1,14 +1,15 @@
 import { readdirSync } from "node:fs";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { attacks } from "./attacks.ts";
 import { CAPABILITIES, COMPONENTS, STEPS } from "./catalogue.ts";
-import { gaps } from "./coverage.ts";
-import { proforma } from "./pics.ts";
+import { gaps, unobservable } from "./coverage.ts";
+import { allBut, mandatoryOnly, proforma } from "./pics.ts";
 import { methodsOf } from "./protocol.ts";
 import { type Purpose, purpose } from "./purposes/purpose.ts";
-import { globMatches } from "./selection.ts";
+import { subsets } from "./reference-subsets.ts";
+import { globMatches, itemsOf, select, untested } from "./selection.ts";
 import { purposes, suiteHash } from "./suite.ts";
-import { entityRoles, testedRoles } from "./target.ts";
+import { clientRoles, entityRoles, type TestedRole, testedRoles } from "./target.ts";
 
 const folder = new URL("./purposes/", import.meta.url);
 
@@ -51,6 +52,21 @@ test("every step of the procedures has a purpose", () => {
 
 test("every row has a purpose or a stated reason", () => {
   expect(gaps(purposes)).toEqual([]);
+});
+
+// An item that only a purpose for several entities tests would keep each of them from ever being conformant.
+describe.each([
+  ["what is mandatory", mandatoryOnly],
+  ["everything", (role: TestedRole) => allBut(role, "", new Set())],
+] as const)("a statement that claims %s", (_, statementOf) => {
+  const targets: readonly (readonly TestedRole[])[] = [...subsets, ...clientRoles.map((role) => [role])];
+  test.each(targets.map((roles) => [roles.join(" and "), roles] as const))("of %s can be tested whole", (_, roles) => {
+    const pics = new Map(roles.map((role) => [role, statementOf(role)]));
+    const situation = { underTest: new Set(roles), harness: true, pics };
+    const { selected, outOfReach } = select(purposes, situation, {});
+    expect(outOfReach).toEqual([]);
+    expect(untested(new Set(selected.flatMap(itemsOf)), unobservable, situation)).toEqual([]);
+  });
 });
 
 test("each attack names purposes that there are, or one reason", () => {

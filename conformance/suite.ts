@@ -42,7 +42,7 @@ import { standardServicesPurposes } from "./purposes/standard-services.ts";
 import { expectationText } from "./refusal.ts";
 
 /** Of the suite, apart from that of the package: it changes when a purpose is added, removed, or asks something else (frozen-suite.ts). */
-export const suiteVersion = "0.2.0";
+export const suiteVersion = "0.3.0";
 export const recommendation = "ITU-T X.1410 (03/2023)";
 export const profile = "x1410.v1";
 

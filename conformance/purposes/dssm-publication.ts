@@ -147,6 +147,7 @@ export const publicationPurposes: readonly Purpose[] = [
     ...found,
     id: "TP/DSSM/PUB/BV-01",
     title: "finds what is published by category, by provider and by words in any case",
+    capabilities: [...found.capabilities, "API1"],
     methods: ["InformationPublicationService/SearchInformation"],
     initialState: "information of two providers published under one category",
     stimulus:

@@ -79,6 +79,8 @@ const nameless: readonly Nameless[] = [
 export interface HandshakesOf {
   readonly role: EntityRole;
   readonly of: "TP/DSSM/AAC" | "TP/KSS/AAC" | "TP/DSS/AAC";
+  /** The steps in which users connect: mutual authentication, then a session key. */
+  readonly connecting: readonly string[];
   /** A method that any user may call, "KeyStorageService/RegisterKey", and a call of it. */
   readonly method: string;
   readonly call: AnyCall;
@@ -86,7 +88,14 @@ export interface HandshakesOf {
   readonly callIsAnswered: (call: () => Promise<unknown>) => Promise<unknown>;
 }
 
-export function handshakePurposes({ role, of, method, call, callIsAnswered }: HandshakesOf): readonly Purpose[] {
+export function handshakePurposes({
+  role,
+  of,
+  connecting,
+  method,
+  call,
+  callIsAnswered,
+}: HandshakesOf): readonly Purpose[] {
   const shared = { clause: "7.2.5", initialState: "the entity listens" } as const;
   const entity = role.toUpperCase();
   return [
@@ -94,6 +103,7 @@ export function handshakePurposes({ role, of, method, call, callIsAnswered }: Ha
       ...shared,
       id: `${of}/CA-01`,
       title: "authenticates itself by certificate, under a session key of its own for each connection",
+      steps: connecting,
       capabilities: ["AAC1", "AAC2", "AAC4"],
       stimulus: "two handshakes with a user's certificate",
       expected:

@@ -12,16 +12,19 @@ import type { Purpose } from "./purpose.ts";
 /** Each server is asked for something that the user does not have: the answer shows that the user was let through. */
 export const communications: Readonly<Record<EntityRole, Omit<HandshakesOf, "role" | "of">>> = {
   dssm: {
+    connecting: ["F3.4.1", "F4.2.1"],
     method: "UserAuthenticationService/BeginAuthentication",
     call: (connections) => connections.client(UserAuthenticationService, "dssm").beginAuthentication({}),
     callIsAnswered: (call) => answered(call, ErrorReason.ACCOUNT_NOT_FOUND),
   },
   kss: {
+    connecting: ["F3.2.1", "F3.7.1", "F4.12.1"],
     method: "KeyStorageService/GetKeyStatus",
     call: (connections, t) => connections.client(KeyStorageService, "kss").getKeyStatus({ keyId: freshId(t) }),
     callIsAnswered: (call) => answered(call, ErrorReason.KEY_NOT_FOUND),
   },
   dss: {
+    connecting: ["F3.2.3", "F3.7.3", "F4.15.1"],
     method: "DataStorageService/GetPackageStatus",
     call: (connections, t) => connections.client(DataStorageService, "dss").getPackageStatus({ packageId: freshId(t) }),
     callIsAnswered: (call) => answered(call, ErrorReason.PACKAGE_NOT_FOUND),
