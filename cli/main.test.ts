@@ -1,16 +1,22 @@
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type PkiFixture, pkiFixture } from "../reference/communications/pki.fixture.ts";
 import { ROOT, run } from "../tools/toolchain.ts";
 
 const x1410 = (...args: string[]) => run(process.execPath, [join(ROOT, "bin/x1410.js"), ...args], { cwd: folder });
 
 let folder = "";
+let pki: PkiFixture;
 beforeAll(() => {
+  pki = pkiFixture();
   folder = mkdtempSync(join(tmpdir(), "x1410-cli-"));
 });
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+afterAll(() => {
+  pki.remove();
+  rmSync(folder, { recursive: true, force: true });
+});
 
 describe("x1410", () => {
   test("says its version", async () => {
@@ -41,5 +47,36 @@ describe("x1410", () => {
       `"${process.execPath}" "${join(ROOT, "bin/x1410.js")}" certs --help | true`,
     ]);
     expect([code, output]).toEqual([0, ""]);
+  });
+
+  test("goes on to its own end and exit code where nobody reads on", async () => {
+    const target = join(folder, "target.yaml");
+    const dead = (identity: string) => `{ endpoint: "127.0.0.1:1", identity: "urn:x1410:entity:${identity}:one" }`;
+    const write = (name: string, text: string) => writeFileSync(join(folder, name), text, { mode: 0o600 });
+    const users = ["provider", "consumer"].map((name) => {
+      const { caPem, crlPem, chainPem, privateKeyPem } = pki.issue("user", name);
+      write("ca.pem", caPem);
+      write("crl.pem", crlPem);
+      write(`${name}.pem`, chainPem);
+      write(`${name}.key`, privateKeyPem);
+      return `${name}: { certificate: ${name}.pem, privateKey: ${name}.key }`;
+    });
+    writeFileSync(
+      target,
+      [
+        `entities: { dssm: ${dead("dssm")}, kss: ${dead("kss")}, dss: ${dead("dss")} }`,
+        "trust: { anchors: ca.pem, revocationLists: crl.pem }",
+        `credentials: { ${users.join(", ")} }`,
+      ].join("\n"),
+    );
+    const report = join(folder, "report.json");
+    const { code, output } = await run("bash", [
+      "-o",
+      "pipefail",
+      "-c",
+      `"${process.execPath}" "${join(ROOT, "bin/x1410.js")}" conformance run --target "${target}" --id "TP/ALL/*" --json "${report}" | true`,
+    ]);
+    expect(code, output).toBe(2);
+    expect(JSON.parse(readFileSync(report, "utf8"))).toMatchObject({ verdict: "INCONC" });
   });
 });

@@ -1,5 +1,6 @@
 // The command x1410. Each subcommand's code is loaded only when it is asked for.
 import { createRequire } from "node:module";
+import { inspect } from "node:util";
 import { Command, CommanderError } from "commander";
 import { oneLine } from "./one-line.ts";
 
@@ -62,11 +63,10 @@ const SUBCOMMANDS: readonly Subcommand[] = [
 
 /** Runs the command line `args` (without node and script). Sets the exit code; it never throws. */
 export async function main(args: readonly string[]): Promise<void> {
-  // Whoever reads the output may stop early, as `head` does.
+  // Whoever reads the output may stop early, as `head` does: what was begun goes on, unread, to its own exit code.
   for (const stream of [process.stdout, process.stderr]) {
     stream.on("error", (error: NodeJS.ErrnoException) => {
-      if (error.code === "EPIPE") process.exit(0);
-      throw error;
+      if (error.code !== "EPIPE" && error.code !== "ERR_STREAM_DESTROYED") throw error;
     });
   }
   const debug = args.includes("--debug");
@@ -118,5 +118,5 @@ async function fail(error: unknown, exitCode: number, debug: boolean): Promise<v
   process.exitCode = exitCode;
   const { failureLine } = await import("./failure.ts");
   console.error(`x1410: ${failureLine(error)}`);
-  if (debug && error instanceof Error) console.error(error.stack);
+  if (debug) console.error(inspect(error));
 }

@@ -68,6 +68,10 @@ export class PackageFiles {
     return (await ifPresent(() => stat(this.partPath(packageId))))?.size ?? 0;
   }
 
+  async sizeOfWhole(packageId: string): Promise<number | undefined> {
+    return (await ifPresent(() => stat(this.wholePath(packageId))))?.size;
+  }
+
   async removeWhole(packageId: string): Promise<void> {
     await rm(this.wholePath(packageId), { force: true });
     await this.#syncDirectory();

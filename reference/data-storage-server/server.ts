@@ -8,6 +8,7 @@ import { type RecurringTask, repeat } from "../store/recurring-task.ts";
 import { createDataDistribution } from "./data-distribution.ts";
 import { createDataStorage } from "./data-storage.ts";
 import { PackageFiles } from "./package-files.ts";
+import { checkInventory } from "./package-inventory.ts";
 import { PackageTable } from "./package-table.ts";
 
 const SWEEP_INTERVAL_MS = 60 * 60_000;
@@ -26,7 +27,7 @@ export interface DataStorageServerDependencies {
 
 export interface DataStorageServer {
   readonly registrations: readonly Registration[];
-  /** Mends what a crash left. Before the first call is served. */
+  /** Mends what a crash left. Before the first call is served. @throws PackageDamage */
   start(): Promise<void>;
   /** Stops the uploads under way, each resumable. */
   close(): Promise<void>;
@@ -44,6 +45,7 @@ export function createDataStorageServer(dependencies: DataStorageServerDependenc
     async start() {
       await files.prepare();
       await storage.reconcile();
+      await checkInventory(table, files);
       await storage.sweep();
       sweeping = repeat("sweep packages", SWEEP_INTERVAL_MS, () => storage.sweep(), log);
     },

@@ -12,9 +12,10 @@ import { RevocationReason } from "../../gen/x1410/v1/certification_authority_pb.
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { type Account, AccountSchema } from "../../gen/x1410/v1/identity_pb.ts";
 import { reasonOf } from "../communications/refusal.ts";
+import { unreachable } from "../user/connection-diagnosis.ts";
 import { ProfileError, profileText, readProfile, readProfileFile } from "../user/profile.ts";
 import { mayPass } from "../user/repetition.ts";
-import { collectIndustry, country, print, printJson, UnreachableError } from "../user/user-command.ts";
+import { collectIndustry, country, print, printJson } from "../user/user-command.ts";
 import { addLedgerCommands } from "./ledger-commands.ts";
 import { type AccountContents, type Enrolment, Operator, userIdentity } from "./operator.ts";
 
@@ -250,10 +251,9 @@ async function keep(enrolment: Enrolment, profile: string, options: OperatorOpti
 
 async function asOperator<T>({ profile: path }: OperatorOptions, run: (operator: Operator) => Promise<T>): Promise<T> {
   const profile = await readProfile(path);
-  const operator = await Operator.connect(profile).catch((cause: unknown) => {
+  const operator = await Operator.connect(profile).catch(async (cause: unknown) => {
     if (!mayPass(cause)) throw cause;
-    const hint = "start it, or name another --profile";
-    throw new UnreachableError(`cannot reach the management at ${profile.managementEndpoint}; ${hint}`, { cause });
+    throw await unreachable(path, profile, cause);
   });
   try {
     return await run(operator);

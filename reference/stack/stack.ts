@@ -1,10 +1,11 @@
 // The reference stack as one thing: creates PKI and data directory at first start, starts every entity, registers it, makes the first
 // users, and stops it all again.
+import { existsSync } from "node:fs";
 import { join, relative } from "node:path";
 import { ConnectError, createClient } from "@connectrpc/connect";
-import { stringify } from "yaml";
+import { isMap, parseDocument, stringify } from "yaml";
 import { fromPem } from "../../certs/der.ts";
-import { writeDurably } from "../../certs/durable-file.ts";
+import { readIfPresent, writeDurably } from "../../certs/durable-file.ts";
 import {
   createPki,
   type IdentityFiles,
@@ -162,7 +163,8 @@ async function start(
   const renewal = repeat("renew certificates", renewalIntervalMs, async () => renewCertificates(), options.log);
   closers.push(() => renewal.stop());
   const targetFile = join(directory.path, "target.yaml");
-  writeDurably(targetFile, targetOf(directory, entities, users, operator, options.revocationRefreshMs), 0o644);
+  const target = targetOf(directory, entities, users, operator, options.revocationRefreshMs);
+  writeDurably(targetFile, targetText(target, readIfPresent(targetFile)?.toString()), 0o644);
   return {
     dataDirectory: directory.path,
     entities,
@@ -186,6 +188,12 @@ function userIdentity(name: UserName): string {
 
 /** At the first start on fixed ports certificates are told where to find lists and responders; a PKI made beforehand knows where. */
 function openPki(directory: DataDirectory, { host, basePort }: StackOptions): Pki {
+  // A new authority would make strangers of everybody whom the entities know, and waste of all that they have signed.
+  const lost = ["pki.json", "root", "intermediate"].find((part) => !existsSync(join(directory.pki, part)));
+  if (lost !== undefined && existsSync(directory.network))
+    throw new DataDirectoryError(
+      `${join(directory.pki, lost)} is missing, which made the certificates of this deployment; restore it from a copy, or name another directory with --data`,
+    );
   try {
     if (basePort === 0 || isPki(directory.pki)) return createPki(directory.pki);
     const publicationUri = `http://${reachableAddress({ host, port: publicationPort(basePort) })}`;
@@ -310,7 +318,7 @@ function targetOf(
   users: Users,
   operator: Operator,
   revocationRefreshMs: number,
-): string {
+): Tree {
   const at = (path: string) => relative(directory.path, path);
   const credential = ({ files }: { files: IdentityFiles }) => ({
     certificate: at(files.chain),
@@ -320,7 +328,7 @@ function targetOf(
     const exposure = entities.find((one) => one.kind === kind)?.secondEndpoint;
     return { ...endpointOf(entities, kind), ...(exposure !== undefined && { exposure }) };
   };
-  return stringify({
+  return {
     name: "reference stack",
     entities: { dssm: entity("dssm"), kss: entity("kss"), dss: entity("dss") },
     trust: { anchors: at(operator.files.ca), revocationLists: at(operator.files.crl) },
@@ -330,5 +338,24 @@ function targetOf(
       operator: credential(operator),
     },
     ixit: { crlRefreshSeconds: Math.ceil(revocationRefreshMs / 1000) },
-  });
+  };
+}
+
+interface Tree {
+  readonly [member: string]: string | number | Tree;
+}
+
+/** What somebody has added to the file since, further credentials say, stays. */
+function targetText(target: Tree, former = ""): string {
+  const document = parseDocument(former);
+  if (document.errors.length > 0 || !isMap(document.contents)) return stringify(target);
+  const set = (tree: Tree, path: readonly string[]) => {
+    for (const [member, value] of Object.entries(tree)) {
+      const at = [...path, member];
+      if (typeof value === "object" && isMap(document.getIn(at))) set(value, at);
+      else document.setIn(at, value);
+    }
+  };
+  set(target, []);
+  return document.toString();
 }

@@ -1,4 +1,5 @@
 // What a user keeps to be one (clause 6.2.1, U2, U4): its certificate and private key, whom it trusts, where its management is.
+import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFile, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { pemBlocks } from "../../certs/der.ts";
@@ -14,7 +15,11 @@ export interface Profile {
   readonly privateKeyPem: string;
   readonly trustAnchorsPem: string;
   readonly revocationListsPem: string;
+  /** Where they were read from, for messages. */
+  readonly files: ProfilePaths;
 }
+
+type ProfilePaths = Readonly<Record<"certificate" | "privateKey" | "trustAnchors" | "revocationLists", string>>;
 
 /** The members of a profile file: JSON, paths relative to it. */
 export interface ProfileFile {
@@ -37,19 +42,51 @@ export class ProfileError extends Error {
 /** @throws ProfileError */
 export async function readProfile(path: string): Promise<Profile> {
   const file = await readProfileFile(path);
-  const at = (name: string) => resolve(dirname(path), name);
-  const privateKeyPath = at(file.privateKey);
-  const { mode } = await stat(privateKeyPath).catch(() => ({ mode: 0 }));
+  const at = (member: keyof ProfilePaths) => resolve(dirname(path), file[member]);
+  const files: ProfilePaths = {
+    certificate: at("certificate"),
+    privateKey: at("privateKey"),
+    trustAnchors: at("trustAnchors"),
+    revocationLists: at("revocationLists"),
+  };
+  const { mode } = await stat(files.privateKey).catch(() => ({ mode: 0 }));
   if ((mode & 0o077) !== 0)
-    throw new ProfileError(`${privateKeyPath} is readable by others; chmod 600 it (clause 6.2.1: stored securely)`);
-  return {
+    throw new ProfileError(`${files.privateKey} is readable by others; chmod 600 it (clause 6.2.1: stored securely)`);
+  const named = (member: keyof ProfilePaths) =>
+    read(files[member], `cannot read ${files[member]}, the ${member} of ${path}; correct the path there`);
+  const profile = {
     managementEndpoint: file.management.endpoint,
     managementIdentity: file.management.identity,
-    certificateChainPem: await read(at(file.certificate)),
-    privateKeyPem: await read(privateKeyPath),
-    trustAnchorsPem: await read(at(file.trustAnchors)),
-    revocationListsPem: await read(at(file.revocationLists)),
+    certificateChainPem: await named("certificate"),
+    privateKeyPem: await named("privateKey"),
+    trustAnchorsPem: await named("trustAnchors"),
+    revocationListsPem: await named("revocationLists"),
+    files,
   };
+  assertUsable(profile, path);
+  return profile;
+}
+
+/** What would otherwise fail later, where nobody knows any more which file is meant. */
+function assertUsable(profile: Profile, path: string): void {
+  const { files } = profile;
+  if (!/^(\[[0-9a-fA-F:.]+\]|[^\s:/]+):[1-9]\d{0,4}$/.test(profile.managementEndpoint))
+    throw new ProfileError(`management.endpoint of ${path} is "${profile.managementEndpoint}"; give host:port`);
+  const certificate = parsed(files.certificate, "certificate", () => new X509Certificate(profile.certificateChainPem));
+  const privateKey = parsed(files.privateKey, "private key", () => createPrivateKey(profile.privateKeyPem));
+  if (!certificate.checkPrivateKey(privateKey))
+    throw new ProfileError(`${files.privateKey} is not the private key of the certificate in ${files.certificate}`);
+  parsed(files.trustAnchors, "certificate", () => new X509Certificate(profile.trustAnchorsPem));
+  if (pemBlocks("X509 CRL", profile.revocationListsPem).length === 0)
+    throw new ProfileError(`${files.revocationLists} holds no revocation list in PEM`);
+}
+
+function parsed<T>(file: string, what: string, parse: () => T): T {
+  try {
+    return parse();
+  } catch (cause) {
+    throw new ProfileError(`${file} holds no ${what} in PEM`, { cause });
+  }
 }
 
 /** The file itself, without what it names. @throws ProfileError */
@@ -88,7 +125,7 @@ function parse(path: string, text: string): ProfileFile {
   return file as ProfileFile;
 }
 
-async function read(path: string, otherwise = `cannot read ${path}`): Promise<string> {
+async function read(path: string, otherwise: string): Promise<string> {
   return readFile(path, "utf8").catch((cause: NodeJS.ErrnoException) => {
     throw new ProfileError(`${otherwise} (${cause.code})`);
   });

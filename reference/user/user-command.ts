@@ -4,6 +4,7 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import { parseIdentity } from "../../certs/identity.ts";
 import { parseContractAddress } from "../communications/address.ts";
 import { PreSharedKeyFileError } from "../communications/pre-shared-key-file.ts";
+import { UnreachableError, unreachable } from "./connection-diagnosis.ts";
 import { readProfile } from "./profile.ts";
 import { readPskFile } from "./psk-file.ts";
 import { mayPass } from "./repetition.ts";
@@ -15,11 +16,6 @@ export interface UserOptions {
   readonly state?: string;
   readonly pskFile?: string;
   readonly json?: true;
-}
-
-/** The management does not answer; the message says where it should. */
-export class UnreachableError extends Error {
-  override name = "UnreachableError";
 }
 
 /** A subcommand with the common options. */
@@ -45,7 +41,7 @@ export async function asUser<T>(
   const profile = await readProfile(path);
   const directory = StateDirectory.open(state ?? join(dirname(path), `${parse(path).name}.state`));
   const pskServers = pskFile === undefined ? [] : await readPskFile(pskFile);
-  const user = await User.connect(profile, pskServers).catch((cause: unknown) => {
+  const user = await User.connect(profile, pskServers).catch(async (cause: unknown) => {
     if (!mayPass(cause)) throw cause;
     const byKey = pskServers.find(({ server }) => server === profile.managementIdentity);
     const endpoint = byKey?.endpoint ?? profile.managementEndpoint;
@@ -53,8 +49,11 @@ export async function asUser<T>(
       throw new PreSharedKeyFileError(
         `the management at ${endpoint} refused the key in ${pskFile}: it is not that of the profile's user, or no longer; name the --psk-file that belongs to ${path}`,
       );
-    const hint = "start it, or name another --profile";
-    throw new UnreachableError(`cannot reach the management at ${endpoint}; ${hint}`, { cause });
+    throw byKey === undefined
+      ? await unreachable(path, profile, cause)
+      : new UnreachableError(`cannot reach the management at ${endpoint}; start it, or name another --psk-file`, {
+          cause,
+        });
   });
   try {
     return await run(user, directory);
@@ -63,15 +62,17 @@ export async function asUser<T>(
   }
 }
 
-/** Runs until it is done or Ctrl-C or SIGTERM asks it to end. */
+/** Runs until it is done, Ctrl-C or SIGTERM asks it to end, or nobody reads any more what it prints. */
 export async function untilStopped(run: (signal: AbortSignal) => Promise<void>): Promise<void> {
   const stop = new AbortController();
   const end = () => stop.abort();
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, end);
+  process.stdout.once("error", end);
   try {
     await run(stop.signal);
   } finally {
     for (const signal of ["SIGINT", "SIGTERM"] as const) process.removeListener(signal, end);
+    process.stdout.removeListener("error", end);
   }
 }
 
