@@ -23,6 +23,13 @@ if (formatIdentity("user", "alice") !== "urn:x1410:user:alice" || request.keyId.
 for (const module of [provider, consumer, conformance]) if (Object.keys(module).length === 0) throw new Error("nothing exported");
 `;
 
+/** What a reader of the page would try. */
+function libraryExample(): string {
+  const [, program] = /```js\n(.*?)```/s.exec(readFileSync(join(ROOT, "docs/library.md"), "utf8")) ?? [];
+  if (program === undefined) throw new Error("docs/library.md has no example");
+  return program;
+}
+
 /** The environment of a user: no tool of this project in PATH, nothing that an npm above has set, the wanted Node.js first. */
 function environment(...first: string[]): NodeJS.ProcessEnv {
   const inherited = Object.entries(process.env).filter(([name]) => !/^npm_|^NODE_|^INIT_CWD$/i.test(name));
@@ -93,6 +100,16 @@ function checks(home: string, nodes: ReadonlyMap<string, string>): Check[] {
       run: () => startAndStop(join(home, "node_modules/.bin/x1410"), home, environment(nodes.get(node) ?? "")),
     },
     {
+      name: `the example of docs/library.md, Node.js ${node}`,
+      run: () =>
+        startAndStop(join(home, "node_modules/.bin/x1410"), home, environment(nodes.get(node) ?? ""), async (data) => {
+          writeFileSync(join(home, "example.mjs"), libraryExample());
+          const env = { ...environment(), X1410_PROFILES: join(data, "profiles") };
+          const result = await run(join(nodes.get(node) ?? "", "node"), ["example.mjs"], { cwd: home, env });
+          return expectRun(result, 0, /^2 records .*\nid\n1\n2\n\ntrue\n$/.test(result.stdout));
+        }),
+    },
+    {
       name: `x1410 conformance run, Node.js ${node}`,
       run: async () => expectRun(await npx(node, "conformance", "run", "--procedures"), 0, true),
     },
@@ -108,6 +125,8 @@ function checks(home: string, nodes: ReadonlyMap<string, string>): Check[] {
           "README.md",
           "dist/cli/main.js",
           "dist/certs/identity.d.ts",
+          "docs/conformance.md",
+          "docs/desensitization/example-rules.yaml",
         ];
         const protos = ["x1410/v1/key_storage.proto", "buf/validate/validate.proto", "x1410.binpb"];
         const absent = [...wanted, ...protos.map((name) => `dist/proto/${name}`)].filter(
@@ -142,8 +161,13 @@ function checks(home: string, nodes: ReadonlyMap<string, string>): Check[] {
   ];
 }
 
-/** Starts the stack on free ports, waits for its ready line, stops it by SIGTERM. */
-function startAndStop(command: string, cwd: string, env: NodeJS.ProcessEnv): Promise<Outcome> {
+/** Starts the stack on free ports, waits for its ready line, uses it, stops it by SIGTERM. */
+function startAndStop(
+  command: string,
+  cwd: string,
+  env: NodeJS.ProcessEnv,
+  use: (dataDirectory: string) => Promise<Outcome> = async () => PASSED,
+): Promise<Outcome> {
   const data = mkdtempSync(join(cwd, "data-"));
   const child = spawn(command, ["up", "--json", "--base-port", "0", "--data", data], { cwd, env });
   const deadline = setTimeout(() => child.kill("SIGKILL"), 60_000);
@@ -152,16 +176,18 @@ function startAndStop(command: string, cwd: string, env: NodeJS.ProcessEnv): Pro
   child.stderr.on("data", (text) => {
     stderr += text;
   });
+  let used: Promise<Outcome> = Promise.resolve(failure("there was no ready line"));
   child.stdout.on("data", (text) => {
     stdout += text;
-    if (stdout.endsWith("\n")) child.kill("SIGTERM");
+    if (stdout.endsWith("\n")) used = use(data).finally(() => child.kill("SIGTERM"));
   });
   return new Promise((resolve) => {
     child.on("error", ({ message }) => resolve(failure(message)));
     child.on("close", (code, signal) => {
       clearTimeout(deadline);
       const ready = stdout.startsWith('{"ready":true');
-      resolve(ready && code === 0 ? PASSED : failure(`ended with ${code ?? signal}\n${stdout}${stderr}`));
+      if (!ready || code !== 0) resolve(failure(`ended with ${code ?? signal}\n${stdout}${stderr}`));
+      else resolve(used);
     });
   });
 }

@@ -86,3 +86,20 @@ describe("a change", () => {
     expect(() => changeOf(parse([], false))).toThrow(/nothing to change/);
   });
 });
+
+test.each([
+  [["--media-type", "csv"], /give a media type/],
+  [["--media-type", "text/"], /give a media type/],
+  [["--country", "XX"], /give a country/],
+  [["--country", "ch"], /give a country/],
+])("%j is refused", (args, message) => {
+  const wrong = () => parse(args);
+  expect(wrong).toThrow(CommanderError);
+  expect(wrong).toThrow(message);
+});
+
+test("a permission that would outlive its policy is refused, one that ends with it is not", () => {
+  expect(() => offered("--valid-until", "2999-01-01", "--expires", "2999-01-02")).toThrow(/give an earlier --expires/);
+  const { permission } = offered("--valid-until", "2999-01-01", "--expires", "2999-01-01");
+  expect(permission?.expiration).toEqual(new Date("2999-01-01"));
+});

@@ -54,7 +54,7 @@ export function addOfferOptions(command: Command, { publishing }: { readonly pub
     )
     .option("--user <identity>", "allow this consumer only, urn:x1410:user:NAME; may be repeated", collectUser)
     .option("--price <price>", 'of an access, e.g. "EUR 1.50"', price)
-    .option("--media-type <type>", "of the file (RFC 6838)")
+    .option("--media-type <type>", "of the file (RFC 6838)", mediaTypeName)
     .option("--terms <text>", "terms in prose")
     .addOption(new Option("--valid-until <time>", "end of the policy").argParser(instant));
 }
@@ -66,6 +66,11 @@ export function offerOf(options: OfferOptions, mediaType: string): Offer {
   if (!permission && limits)
     throw new OfferOptionsError("--no-permission leaves nothing for --times, --expires and --read-only; drop either");
   const { expires = new Date(Date.now() + DEFAULT_EXPIRES_MS) } = options;
+  // Nobody could use it for what it is longer good.
+  if (permission && options.validUntil !== undefined && options.expires !== undefined && expires > options.validUntil)
+    throw new OfferOptionsError(
+      "--expires is after --valid-until, and the permission ends with its policy; give an earlier --expires",
+    );
   const allowed = allowedOf(options);
   const policy = policyOf(options);
   return {
@@ -146,4 +151,12 @@ function price(text: string): NonNullable<OfferOptions["price"]> {
   const [, currency, units = "", fraction = ""] = /^([A-Z]{3}) (\d{1,12})(?:\.(\d{1,6}))?$/.exec(text) ?? [];
   if (currency === undefined) throw new InvalidArgumentError('give a currency and an amount, e.g. "EUR 1.50".');
   return { currency, amountMicros: BigInt(units) * 1_000_000n + BigInt(fraction.padEnd(6, "0")) };
+}
+
+/** An option's argument: type and subtype, parameters after them (RFC 6838, 4.2; RFC 9110, 8.3.1). */
+function mediaTypeName(text: string): string {
+  const name = "[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}";
+  if (!new RegExp(`^${name}/${name}(\\s*;.*)?$`).test(text))
+    throw new InvalidArgumentError("give a media type, such as text/csv.");
+  return text;
 }

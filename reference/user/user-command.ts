@@ -102,9 +102,12 @@ export function collect(value: string, before: readonly string[] = []): readonly
   return [...before, value];
 }
 
+const regionNames = new Intl.DisplayNames("en", { type: "region", fallback: "none" });
+
 /** An option's argument: a country. */
 export function country(text: string): string {
-  if (!/^[A-Z]{2}$/.test(text))
+  // A code that nobody has been given would let nobody in.
+  if (!/^[A-Z]{2}$/.test(text) || regionNames.of(text) === undefined)
     throw new InvalidArgumentError("give a country by its two capital letters (ISO 3166-1 alpha-2), such as CH.");
   return text;
 }

@@ -57,7 +57,7 @@ test.each([
   ["rules: 1", "a,b\nx,1\n", "x1410.rule_file"],
   ["version: 1\nrules: [{columns: [c], action: drop}]", "a,b\nx,1\n", "x1410.missing_column"],
   ["version: 1\nrules: [{columns: [a], action: mask}]", "a,b\nx,1\nx\n", "x1410.malformed_record"],
-  ["version: 1\nrules: [{columns: [a], action: mask}]", undefined, "x1410.storage_failed"],
+  ["version: 1\nrules: [{columns: [a], action: mask}]", undefined, "x1410.unreadable_input"],
 ])("a refusal is one line and leaves no output file (%#)", async (rules, input, code) => {
   writeFileSync(file("rules.yaml"), rules);
   if (input === undefined) rmSync(file("in.csv"));
@@ -67,6 +67,17 @@ test.each([
   expect(refused.out).toMatch(/^x1410 provider desensitize: .+\n$/);
   expect(existsSync(file("out.csv"))).toBe(false);
   expect(existsSync(file("out.csv.partial"))).toBe(false);
+});
+
+test("an output that cannot be written is named as the user named it", async () => {
+  writeFileSync(file("rules.yaml"), "version: 1\nrules: [{columns: [a], action: drop}]");
+  writeFileSync(file("in.csv"), "a,b\nx,1\n");
+  const out = file("absent/out.csv");
+  const refused = await x1410("--rules", file("rules.yaml"), "--in", file("in.csv"), "--out", out);
+  expect(refused.code).toBe("x1410.storage_failed");
+  expect(refused.out).toBe(
+    `x1410 provider desensitize: cannot write ${out} (ENOENT); name another --out or --report\n`,
+  );
 });
 
 async function x1410(...args: string[]): Promise<{ out: string; code: number | string }> {

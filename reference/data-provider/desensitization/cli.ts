@@ -1,5 +1,5 @@
 import { createReadStream, createWriteStream, existsSync } from "node:fs";
-import { rename, rm, writeFile } from "node:fs/promises";
+import { access, constants, rename, rm, writeFile } from "node:fs/promises";
 import { extname } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { Command, Option } from "commander";
@@ -38,10 +38,11 @@ export function desensitizeCommand(): Command {
         await run(options, (line) => this.configureOutput().writeOut?.(`${line}\n`));
       } catch (error) {
         const refused = error instanceof DesensitizationError;
-        const unusable = (error as NodeJS.ErrnoException).syscall !== undefined;
-        if (!refused && !unusable) throw error;
+        const { syscall, code: cause } = error as NodeJS.ErrnoException;
+        if (!refused && syscall === undefined) throw error;
         const code = refused ? error.code : "storage_failed";
-        this.error(`x1410 provider desensitize: ${(error as Error).message}`, { exitCode: 1, code: `x1410.${code}` });
+        const text = refused ? error.message : `cannot write ${options.out} (${cause}); name another --out or --report`;
+        this.error(`x1410 provider desensitize: ${text}`, { exitCode: 1, code: `x1410.${code}` });
       }
     });
 }
@@ -50,6 +51,9 @@ async function run(options: Options, print: (line: string) => void): Promise<voi
   if (!options.force && existsSync(options.out))
     throw new DesensitizationError("output_exists", `${options.out}; name another --out, or replace it with --force`);
   const rules = readRules(options.rules);
+  await access(options.in, constants.R_OK).catch(({ code }: NodeJS.ErrnoException) => {
+    throw new DesensitizationError("unreadable_input", `${options.in} (${code}); name another --in`);
+  });
   const key = options.key === undefined ? {} : { pseudonymizationKey: pseudonymizationKeyFile(options.key) };
   const format = options.format ?? formatOf(options.in);
   const { output, report } = desensitize(createReadStream(options.in), rules, { format, ...key });

@@ -7,6 +7,7 @@ export const DESENSITIZATION_ERROR_MEANINGS = {
   unsuitable_value: "a rule names an object or an array, where only drop applies",
   record_too_long: "a record is longer than allowed",
   not_utf8: "a field that a rule names is not UTF-8",
+  unreadable_input: "the input cannot be read",
   output_exists: "the output file is there already",
   key_file: "the file of the pseudonymization key cannot be used",
 } as const;

@@ -1,6 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
 import { DesensitizationError } from "./desensitization-error.ts";
 import { pseudonymizationKeyFile } from "./pseudonymization-key.ts";
@@ -11,7 +12,9 @@ afterAll(() => rmSync(directory, { recursive: true }));
 
 describe("rule files", () => {
   test("the documented example is right, in YAML and as JSON", () => {
-    const example = readRules(join(import.meta.dirname, "example-rules.yaml"));
+    const example = readRules(
+      fileURLToPath(new URL("../../../docs/desensitization/example-rules.yaml", import.meta.url)),
+    );
     expect(example.rules).toHaveLength(9);
     expect(parseRules(JSON.stringify(example))).toEqual(example);
   });
