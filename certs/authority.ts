@@ -3,6 +3,7 @@ import { join } from "node:path";
 import {
   buildCertificate,
   type CertificateSpec,
+  keyIdentifier,
   type ParsedCertificate,
   parseCertificate,
   randomSerialNumber,
@@ -20,7 +21,7 @@ import {
   type RevocationRecord,
 } from "./issuance-log.ts";
 import { assertAcceptableKey, generateKeyPair, type KeyPolicy, parsePrivateKey, privateKeyPem } from "./key-pair.ts";
-import { type CertificateStatus, respondToOcspRequest } from "./ocsp.ts";
+import { type CertificateStatus, OcspResponder, type OcspSigner } from "./ocsp.ts";
 import { PkiError } from "./pki-error.ts";
 import { assertWithinGrant, type Grant, grantedSubject } from "./profile.ts";
 import { buildRevocationList, RevocationList } from "./revocation-list.ts";
@@ -30,7 +31,6 @@ const DAY_MS = 24 * 60 * 60 * 1000;
 export const CLOCK_SKEW_MS = 60_000;
 const RESPONDER_VALIDITY_MS = 30 * DAY_MS;
 const RESPONDER_FILES = { key: "ocsp-key.pem", certificate: "ocsp-certificate.pem" } as const;
-const OCSP_ANSWER_MS = 60 * 60 * 1000;
 
 export type AuthorityOptions = {
   /** Clock; every date on what is issued comes from it. */
@@ -65,8 +65,6 @@ export type IssuedCertificate = {
   notAfter: Date;
 };
 
-type ResponderIdentity = { certificate: ParsedCertificate; privateKey: KeyObject };
-
 export type IssuedEntry = IssuedRecord & { revocation?: RevocationRecord };
 
 /**
@@ -82,7 +80,8 @@ export class Authority {
   readonly #options: AuthorityOptions;
   readonly #now: () => Date;
   #list: RevocationList | undefined;
-  #responder: ResponderIdentity | undefined;
+  #ocspSigner: OcspSigner | undefined;
+  readonly #ocspResponder: OcspResponder;
 
   constructor(material: AuthorityMaterial, options: AuthorityOptions) {
     this.directory = material.directory;
@@ -92,6 +91,7 @@ export class Authority {
     this.#log = material.log;
     this.#options = options;
     this.#now = options.now ?? (() => new Date());
+    this.#ocspResponder = new OcspResponder(material.certificate);
   }
 
   get pem(): string {
@@ -193,7 +193,7 @@ export class Authority {
     if (this.#list?.number !== latest.number) this.#list = this.#storedList(latest.number);
     if (
       this.#list !== undefined &&
-      latest.revocations === this.#log.revocations().length &&
+      latest.revocations === this.#log.revocationCount &&
       now.getTime() < this.#list.thisUpdate.getTime() + CLOCK_SKEW_MS + validityMs / 2 &&
       now >= this.#list.thisUpdate
     ) {
@@ -221,7 +221,10 @@ export class Authority {
   /** The state of a serial number, as OCSP tells it. */
   statusOf(serialNumber: string): CertificateStatus {
     this.#log.refresh();
-    const serial = normalizeSerial(serialNumber);
+    return this.#statusOf(normalizeSerial(serialNumber));
+  }
+
+  #statusOf(serial: string): CertificateStatus {
     const revocation = this.#log.revocation(serial);
     if (revocation !== undefined) {
       return { status: "revoked", reason: revocation.reason, revokedAt: new Date(revocation.revokedAt) };
@@ -245,13 +248,13 @@ export class Authority {
 
   /** Answers an OCSP request about this authority's certificates, signed by a responder certified for nothing else. */
   ocsp(request: Uint8Array): Uint8Array {
-    const producedAt = this.#now();
-    return respondToOcspRequest(request, {
-      issuer: this.certificate,
-      signer: this.#currentResponder(),
-      statusOf: (serialNumber) => this.statusOf(serialNumber),
-      producedAt,
-      nextUpdate: new Date(producedAt.getTime() + OCSP_ANSWER_MS),
+    const signer = this.#currentOcspSigner();
+    this.#log.refresh();
+    return this.#ocspResponder.answer(request, {
+      signer,
+      statusOf: (serialNumber) => this.#statusOf(serialNumber),
+      revocations: this.#log.revocationCount,
+      now: this.#now(),
     });
   }
 
@@ -318,24 +321,24 @@ export class Authority {
     throw new PkiError("corrupt_store", `${log} lacks revocation list ${number}; restore it from a backup`);
   }
 
-  #currentResponder(): ResponderIdentity {
-    const lasts = ({ certificate }: ResponderIdentity): boolean =>
+  #currentOcspSigner(): OcspSigner {
+    const lasts = ({ certificate }: OcspSigner): boolean =>
       certificate.notAfter.getTime() - this.#now().getTime() > RESPONDER_VALIDITY_MS / 3;
-    if (this.#responder === undefined || !lasts(this.#responder)) {
-      const stored = this.#storedResponder();
-      this.#responder = stored !== undefined && lasts(stored) ? stored : this.#newResponder();
+    if (this.#ocspSigner === undefined || !lasts(this.#ocspSigner)) {
+      const stored = this.#storedOcspSigner();
+      this.#ocspSigner = stored !== undefined && lasts(stored) ? stored : this.#newOcspSigner();
     }
-    return this.#responder;
+    return this.#ocspSigner;
   }
 
-  #storedResponder(): ResponderIdentity | undefined {
+  #storedOcspSigner(): OcspSigner | undefined {
     const key = readIfPresent(join(this.directory, RESPONDER_FILES.key))?.toString();
     const pem = readIfPresent(join(this.directory, RESPONDER_FILES.certificate))?.toString();
     if (key === undefined || pem === undefined) return undefined;
     try {
       const certificate = parseCertificate(derOf("CERTIFICATE", pem, "malformed_certificate"));
       const privateKey = parsePrivateKey(key);
-      return certificate.x509.checkPrivateKey(privateKey) ? { certificate, privateKey } : undefined;
+      return certificate.x509.checkPrivateKey(privateKey) ? ocspSigner(certificate, privateKey) : undefined;
     } catch (error) {
       // Like the list, the responder can always be made anew.
       if (error instanceof PkiError) return undefined;
@@ -343,7 +346,7 @@ export class Authority {
     }
   }
 
-  #newResponder(): ResponderIdentity {
+  #newOcspSigner(): OcspSigner {
     const { privateKey, publicKey } = generateKeyPair();
     const issued = this.#sign(
       {
@@ -358,6 +361,10 @@ export class Authority {
     );
     writeDurably(join(this.directory, RESPONDER_FILES.key), privateKeyPem(privateKey), PRIVATE_FILE);
     writeDurably(join(this.directory, RESPONDER_FILES.certificate), issued.pem, PUBLIC_FILE);
-    return { certificate: parseCertificate(issued.der), privateKey };
+    return ocspSigner(parseCertificate(issued.der), privateKey);
   }
+}
+
+function ocspSigner(certificate: ParsedCertificate, privateKey: KeyObject): OcspSigner {
+  return { certificate, privateKey, keyIdentifier: keyIdentifier(certificate.publicKey) };
 }

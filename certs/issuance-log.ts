@@ -112,6 +112,10 @@ export class IssuanceLog {
     return [...this.#issued.values()];
   }
 
+  get revocationCount(): number {
+    return this.#revoked.size;
+  }
+
   revocations(): RevocationRecord[] {
     return [...this.#revoked.values()];
   }

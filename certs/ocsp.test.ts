@@ -4,19 +4,21 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as asn1js from "asn1js";
 import * as pkijs from "pkijs";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import type { Authority } from "./authority.ts";
 import { parseCertificate } from "./certificate.ts";
 import { block, encodeDer, unsignedInteger } from "./der.ts";
+import { IssuanceLog } from "./issuance-log.ts";
 import { createPki, type Pki } from "./pki.ts";
 
+const NOW = new Date("2026-03-01T12:00:00.250Z");
 let directory: string;
 let pki: Pki;
-const NOW = new Date("2026-03-01T12:00:00.250Z");
+let clock = NOW;
 
 beforeAll(() => {
   directory = mkdtempSync(join(tmpdir(), "x1410-ocsp-"));
-  pki = createPki(directory, { now: () => NOW });
+  pki = createPki(directory, { now: () => clock });
 });
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
@@ -68,11 +70,12 @@ describe("the responder", () => {
       certId(pki.intermediate, bad.serialNumber, "sha1"),
       certId(pki.intermediate, "abcdef"),
       certId(pki.root, good.serialNumber),
-      certId(pki.intermediate, good.serialNumber, "md5"),
     ];
     const answer = read(pki.intermediate.ocsp(requestFor(ids)));
     expect(answer.status).toBe(0);
-    expect(tags(answer)).toEqual([GOOD, REVOKED, UNKNOWN, UNKNOWN, UNKNOWN]);
+    expect(tags(answer)).toEqual([GOOD, REVOKED, UNKNOWN, UNKNOWN]);
+    const md5 = requestFor([certId(pki.intermediate, good.serialNumber, "md5")]);
+    expect(tags(read(pki.intermediate.ocsp(md5)))).toEqual([UNKNOWN]);
     expect(answer.basic?.tbsResponseData.producedAt).toEqual(new Date("2026-03-01T12:00:00Z"));
   });
 
@@ -108,7 +111,8 @@ test.each<[string, () => Uint8Array]>([
   ["nothing", () => new Uint8Array()],
   ["no DER", () => Uint8Array.of(1, 2, 3)],
   ["no request in it", () => requestFor([])],
-  ["too many", () => requestFor(Array.from({ length: 101 }, () => certId(pki.intermediate, "01")))],
+  ["five questions", () => requestFor(Array.from({ length: 5 }, () => certId(pki.intermediate, "01")))],
+  ["more than 16 KiB", () => requestFor([certId(pki.intermediate, "ab".repeat(16 * 1024))])],
   ["a nonce of 129 octets", () => requestFor([certId(pki.intermediate, "01")], new Uint8Array(129))],
   ["an empty nonce", () => requestFor([certId(pki.intermediate, "01")], new Uint8Array())],
 ])("a malformed request (%s) is answered malformedRequest", (_, make) => {
@@ -122,4 +126,68 @@ test("no damage to a request makes the responder throw", () => {
     damaged[index] = (damaged[index] ?? 0) ^ 0xff;
     expect([0, 1]).toContain(read(pki.intermediate.ocsp(damaged)).status);
   }
+});
+
+describe("what a request may cost", () => {
+  const minutesLater = (minutes: number) => new Date(NOW.getTime() + minutes * 60_000);
+  let serials: string[];
+  beforeAll(() => {
+    serials = [1, 2, 3, 4].map(
+      (n) => pki.issueIdentity({ role: "user", identity: `urn:x1410:user:cost-${n}` }).serialNumber,
+    );
+    pki.intermediate.ocsp(requestFor([certId(pki.intermediate, "01")]));
+  });
+  afterEach(() => {
+    vi.restoreAllMocks();
+    clock = NOW;
+  });
+  const askAll = (nonce?: Uint8Array) =>
+    requestFor(
+      serials.map((serial) => certId(pki.intermediate, serial)),
+      nonce,
+    );
+
+  test("is one look at the log and no parse of a certificate, however many are asked about", () => {
+    const request = askAll(randomBytes(16));
+    const refresh = vi.spyOn(IssuanceLog.prototype, "refresh");
+    const parse = vi.spyOn(pkijs.Certificate.prototype, "fromSchema");
+    const parseKey = vi.spyOn(pkijs.PublicKeyInfo.prototype, "fromSchema");
+    const answer = pki.intermediate.ocsp(request);
+    expect([refresh, parse, parseKey].map(({ mock }) => mock.calls.length)).toEqual([1, 0, 0]);
+    expect(tags(read(answer))).toEqual([GOOD, GOOD, GOOD, GOOD]);
+  });
+
+  test("is no parse at all of a request that is too large or has too many parts", () => {
+    const parse = vi.spyOn(pkijs.OCSPRequest.prototype, "fromSchema");
+    const many = requestFor(Array.from({ length: 32 }, () => certId(pki.intermediate, "01")));
+    expect(read(pki.intermediate.ocsp(many)).status).toBe(1);
+    expect(read(pki.intermediate.ocsp(new Uint8Array(16 * 1024 + 1))).status).toBe(1);
+    expect(parse).not.toHaveBeenCalled();
+    expect(read(pki.intermediate.ocsp(askAll())).status).toBe(0);
+    expect(parse).toHaveBeenCalledOnce();
+  });
+
+  test("is no second signature for the same question, for half an hour and until somebody is revoked", () => {
+    // Every ECDSA signature is another: identical bytes were signed once.
+    const request = askAll();
+    const first = pki.intermediate.ocsp(request);
+    const sealed = vi.spyOn(pkijs.ResponseData.prototype, "toSchema");
+    clock = minutesLater(29);
+    expect(pki.intermediate.ocsp(request)).toBe(first);
+    expect(sealed).not.toHaveBeenCalled();
+    clock = minutesLater(31);
+    const second = pki.intermediate.ocsp(request);
+    expect(read(second).basic?.tbsResponseData.producedAt).toEqual(new Date("2026-03-01T12:31:00Z"));
+    expect(pki.intermediate.ocsp(request)).toBe(second);
+    clock = minutesLater(30);
+    expect(pki.intermediate.ocsp(request)).not.toBe(second);
+    pki.intermediate.revoke(serials[3] ?? "");
+    expect(tags(read(pki.intermediate.ocsp(request)))).toEqual([GOOD, GOOD, GOOD, REVOKED]);
+  });
+
+  test("is a signature where a nonce asks for a fresh answer, and nothing is kept of it, nor of unknown serial numbers", () => {
+    for (const request of [askAll(new Uint8Array(16)), requestFor([certId(pki.intermediate, "02")])]) {
+      expect(pki.intermediate.ocsp(request)).not.toEqual(pki.intermediate.ocsp(request));
+    }
+  });
 });

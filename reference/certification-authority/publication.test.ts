@@ -6,9 +6,11 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { Authority } from "../../certs/authority.ts";
 import { createPki, type IdentityMaterial, type Pki } from "../../certs/pki.ts";
 import { RevocationList } from "../../certs/revocation-list.ts";
+import { AddressRate } from "./address-rate.ts";
 import { type Publication, startPublication } from "./publication.ts";
 
 const openssl = (...args: string[]) => promisify(execFile)("openssl", args, { cwd: directory });
@@ -17,11 +19,13 @@ let directory: string;
 let pki: Pki;
 let publication: Publication;
 let alice: IdentityMaterial;
+let monotonic: number;
 
 beforeEach(async () => {
   directory = mkdtempSync(join(tmpdir(), "x1410-publication-"));
   pki = createPki(join(directory, "pki"));
-  publication = await startPublication({ pki, host: "127.0.0.1", port: 0 });
+  monotonic = 0;
+  publication = await startPublication({ pki, host: "127.0.0.1", port: 0, monotonic: () => monotonic });
   // As a deployment on a fixed port would have it from the start.
   pki = createPki(join(directory, "pki"), { publicationUri: `http://${publication.address}` });
   alice = pki.issueIdentity({ role: "user", identity: "urn:x1410:user:alice" });
@@ -96,6 +100,25 @@ describe("OCSP (RFC 6960)", () => {
     expect(tooLong.status).toBe(413);
     expect((await ask("-url", at("/ocsp/intermediate"))).stdout).toContain("good");
   });
+});
+
+test("an address that asks too often is put off, before anything is parsed", async () => {
+  const counted = vi.spyOn(AddressRate.prototype, "admits");
+  const parse = vi.spyOn(Authority.prototype, "ocsp");
+  const ask = async (path: string) => {
+    const { status, headers } = await fetch(at(path));
+    return [status, headers.get("retry-after")];
+  };
+  for (let count = 0; count < 20; count++) expect(await ask("/ocsp/intermediate/AA==")).toEqual([200, null]);
+  expect(await ask("/ocsp/intermediate/AA==")).toEqual([429, "1"]);
+  expect(await ask("/ocsp/root/AA==")).toEqual([429, "1"]);
+  expect(parse).toHaveBeenCalledTimes(20);
+  expect(counted.mock.calls).toEqual(new Array(22).fill(["127.0.0.1"]));
+  vi.restoreAllMocks();
+  // What is made once for all costs nothing.
+  expect(await ask("/intermediate.crl")).toEqual([200, null]);
+  monotonic = 1000;
+  expect(await ask("/ocsp/intermediate/AA==")).toEqual([200, null]);
 });
 
 describe("revocation lists (RFC 5280)", () => {

@@ -7,6 +7,7 @@ import type { Pki } from "../../certs/pki.ts";
 import { type Log, silentLog } from "../communications/log.ts";
 import { reachableAddress } from "../communications/server.ts";
 import { ListenError, whyNot } from "../communications/tls-listener.ts";
+import { AddressRate } from "./address-rate.ts";
 
 export interface PublicationOptions {
   readonly pki: Pki;
@@ -14,6 +15,8 @@ export interface PublicationOptions {
   /** 0 for any free port. */
   readonly port: number;
   readonly log?: Log;
+  /** Milliseconds that only go forward, by which requests are counted. */
+  readonly monotonic?: () => number;
 }
 
 export interface Publication {
@@ -29,24 +32,30 @@ interface Answer {
   readonly allow?: string;
   /** Whether a cache may keep it, and for how long. */
   readonly cacheControl?: string;
+  /** Seconds. */
+  readonly retryAfter?: string;
 }
 
 const MAX_REQUEST_BYTES = 16 * 1024;
 const REQUEST_TIMEOUT_MS = 10_000;
 const MAX_CONNECTIONS = 256;
+/** A verifier asks about a path at a time; an answer costs some milliseconds, which are the issuing authority's as well. */
+const OCSP_PER_SECOND = 20;
 /** A revocation must not wait for a cache. */
 const UNCACHED = "no-cache";
 
 /** @throws ListenError */
-export async function startPublication({ pki, host, port, log = silentLog }: PublicationOptions): Promise<Publication> {
+export async function startPublication(options: PublicationOptions): Promise<Publication> {
+  const { pki, host, port, log = silentLog, monotonic = () => performance.now() } = options;
   const authorities: ReadonlyMap<string, Authority> = new Map([
     ["root", pki.root],
     ["intermediate", pki.intermediate],
   ]);
+  const rate = new AddressRate(OCSP_PER_SECOND, monotonic);
   const server = createServer(
     { headersTimeout: REQUEST_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS, maxHeaderSize: MAX_REQUEST_BYTES },
     (request, response) => {
-      void answerTo(request, authorities)
+      void answerTo(request, authorities, rate)
         .catch((cause: unknown): Answer => {
           // Where the request is incomplete, whoever asks has left.
           if (request.complete) log.error("publication fault", { path: request.url ?? "", cause: String(cause) });
@@ -73,7 +82,11 @@ export async function startPublication({ pki, host, port, log = silentLog }: Pub
   };
 }
 
-async function answerTo(request: IncomingMessage, authorities: ReadonlyMap<string, Authority>): Promise<Answer> {
+async function answerTo(
+  request: IncomingMessage,
+  authorities: ReadonlyMap<string, Authority>,
+  rate: AddressRate,
+): Promise<Answer> {
   const path = (request.url ?? "").split("?", 1)[0] ?? "";
   const list = authorities.get(/^\/([a-z]+)\.crl$/.exec(path)?.[1] ?? "");
   if (list !== undefined) {
@@ -83,6 +96,7 @@ async function answerTo(request: IncomingMessage, authorities: ReadonlyMap<strin
   const [, name = "", question] = /^\/ocsp\/([a-z]+)(?:\/(.*))?$/.exec(path) ?? [];
   const responder = authorities.get(name);
   if (responder === undefined) return { status: 404 };
+  if (!rate.admits(request.socket.remoteAddress ?? "")) return { status: 429, retryAfter: "1" };
   if (request.method === "POST" && question === undefined) {
     if (request.headers["content-type"] !== "application/ocsp-request") return { status: 415 };
     const body = await bodyOf(request);
@@ -121,14 +135,15 @@ async function bodyOf(request: IncomingMessage): Promise<Uint8Array | undefined>
   return Buffer.concat(parts);
 }
 
-function send(response: ServerResponse, { status, type, body, allow, cacheControl }: Answer): void {
+function send(response: ServerResponse, { status, type, body, allow, cacheControl, retryAfter }: Answer): void {
   response.writeHead(status, {
     "content-length": body?.byteLength ?? 0,
     ...(type === undefined ? {} : { "content-type": type }),
     ...(allow === undefined ? {} : { allow }),
     ...(cacheControl === undefined ? {} : { "cache-control": cacheControl }),
-    // The rest of a body that was too long is not waited for.
-    ...(status === 413 ? { connection: "close" } : {}),
+    ...(retryAfter === undefined ? {} : { "retry-after": retryAfter }),
+    // The rest of a body that was too long, or is not wanted, is not waited for.
+    ...(status === 413 || status === 429 ? { connection: "close" } : {}),
   });
   response.end(body);
 }
