@@ -1,9 +1,7 @@
 // Replays the four procedures against a target.
 import { Code, ConnectError } from "@connectrpc/connect";
-import { ChainVerifier } from "../certs/chain-verifier.ts";
 import { UserAccountService } from "../gen/x1410/v1/user_account_pb.ts";
 import { createSigner } from "../reference/envelope/signer.ts";
-import type { Trust } from "../reference/envelope/verify.ts";
 import { Channels, type ClientStack } from "./channels.ts";
 import { annexA1 } from "./procedures/annex-a1.ts";
 import { annexA2 } from "./procedures/annex-a2.ts";
@@ -13,7 +11,8 @@ import { figure4 } from "./procedures/figure-4.ts";
 import { type Procedure, type ProcedureResult, replay, type StepResult } from "./procedures/procedure.ts";
 import { DataConsumer } from "./roles/data-consumer.ts";
 import { DataProvider } from "./roles/data-provider.ts";
-import type { Credential, Target } from "./target.ts";
+import { signerTrust } from "./signer-trust.ts";
+import type { Target } from "./target.ts";
 import { overwrite, type Verdict } from "./verdict.ts";
 
 export const procedures: readonly Procedure<Cast>[] = [figure3, figure4, annexA1, annexA2];
@@ -41,7 +40,7 @@ export interface RunResult {
 export async function run(target: Target, options: RunOptions): Promise<RunResult> {
   const results: ProcedureResult[] = [];
   const leftBehind: string[] = [];
-  const trust = trustOf(target);
+  const trust = signerTrust(target);
   for (const procedure of options.selected ?? procedures) {
     options.onProcedure?.(procedure);
     const provider = new DataProvider(
@@ -103,16 +102,4 @@ async function prepareAccounts(target: Target, client: ClientStack): Promise<voi
   } finally {
     channels.close();
   }
-}
-
-/** Judges certificates that sign messages: those of the target's trust anchors, revoked ones refused. */
-function trustOf(target: Target): Trust {
-  const intermediates = [target.provider, target.consumer].map(
-    ({ certificateChainPem }: Credential) => certificateChainPem,
-  );
-  return new ChainVerifier({
-    trustAnchors: target.trustAnchorsPem,
-    intermediates: intermediates.join("\n"),
-    crls: target.revocationListsPem,
-  });
 }

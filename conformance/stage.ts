@@ -2,7 +2,6 @@
 
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { ChainVerifier } from "../certs/chain-verifier.ts";
 import type { AccountSchema } from "../gen/x1410/v1/identity_pb.ts";
 import { UserAccountService } from "../gen/x1410/v1/user_account_pb.ts";
 import type { Trust } from "../reference/envelope/verify.ts";
@@ -13,6 +12,7 @@ import type { Harness } from "./harness/harness.ts";
 import { Inconclusive } from "./procedures/procedure.ts";
 import { subscriberRecords } from "./procedures/subscriber-records.ts";
 import { User } from "./roles/user.ts";
+import { signerTrust } from "./signer-trust.ts";
 import {
   type Credential,
   type EntityRole,
@@ -53,11 +53,7 @@ export class Stage {
     this.bench = bench;
     const target = resolved(settings, harness);
     this.target = bench === undefined ? target : { ...target, underTest: new Set([bench.settings.role]) };
-    this.trust = new ChainVerifier({
-      trustAnchors: this.target.trustAnchorsPem,
-      intermediates: [this.target.provider, this.target.consumer].map((one) => one.certificateChainPem).join("\n"),
-      crls: this.target.revocationListsPem,
-    });
+    this.trust = signerTrust(this.target);
   }
 
   /** @throws Inconclusive where nobody gave a certificate for the party */

@@ -2,6 +2,10 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { readAuthority } from "../certs/authority-directory.ts";
+import { buildCertificate } from "../certs/certificate.ts";
+import { toPem } from "../certs/der.ts";
+import { generateKeyPair, privateKeyPem } from "../certs/key-pair.ts";
 import { createPki, type Pki } from "../certs/pki.ts";
 import type { Credential, TargetSettings } from "./target.ts";
 import { defaultIxit, TargetError } from "./target.ts";
@@ -59,6 +63,11 @@ test.each([
       }),
     /do not lead to .* credentials\.provider\.certificate \(unknown_issuer\)/,
   ],
+  [
+    "a certificate for servers only",
+    () => settings({ credentials: { provider: forServersOnly() } }),
+    /clientAuth is missing from credentials\.provider\.certificate \(wrong_extended_key_usage\)/,
+  ],
   ["a chain instead of the root", () => settings({ trustAnchorsPem: provider.certificateChainPem }), /not self-signed/],
   ["no revocation lists", () => settings({ revocationListsPem: "" }), /trust\.revocationLists is missing/],
   [
@@ -75,6 +84,23 @@ test("an expired certificate is told of", () => {
   const later = new Date(Date.now() + 20 * 365 * 24 * 3_600_000);
   expect(() => checkTarget("t.yaml", settings(), later)).toThrow(TargetError);
 });
+
+function forServersOnly(): Credential {
+  const { privateKey, certificate } = readAuthority(join(folder, "intermediate"));
+  const keys = generateKeyPair();
+  const der = buildCertificate({
+    subject: { commonName: "provider" },
+    publicKey: keys.publicKey,
+    issuer: { privateKey, certificate: certificate.der },
+    notBefore: new Date(Date.now() - 60_000),
+    notAfter: new Date(Date.now() + 600_000),
+    keyUsage: ["digitalSignature"],
+    extendedKeyUsage: ["serverAuth"],
+    subjectAltNames: [{ type: "uri", value: "urn:x1410:user:provider" }],
+  });
+  const certificateChainPem = toPem("CERTIFICATE", der) + pki.intermediate.pem;
+  return { certificateChainPem, privateKeyPem: privateKeyPem(keys.privateKey) };
+}
 
 function firstOf(chainPem: string): string {
   return chainPem.slice(0, chainPem.indexOf("-----END CERTIFICATE-----") + 26);

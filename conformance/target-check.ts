@@ -57,6 +57,7 @@ const causes: Partial<Record<string, string>> = {
   crl_missing: "trust.revocationLists lacks the list of an authority on the path of",
   crl_stale: "trust.revocationLists has no current list for the path of",
   revoked: "trust.revocationLists revokes",
+  wrong_extended_key_usage: "the extended key usage clientAuth is missing from",
   expired: "the validity has passed of",
   not_yet_valid: "the validity has not begun of",
 };
@@ -79,6 +80,7 @@ function verifierOf(path: string, credential: Credential, settings: TargetSettin
       trustAnchors: settings.trustAnchorsPem,
       intermediates: credential.certificateChainPem,
       crls: settings.revocationListsPem,
+      requiredEku: "clientAuth",
       now: () => now,
     });
   } catch {

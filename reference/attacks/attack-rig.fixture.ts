@@ -1,5 +1,6 @@
 // The whole reference stack, running, with everybody who may attack it: users with accounts and without, entities, certificates that no
 // authority would issue. Attacks come over the wire, through the gRPC port or through the capabilities exposure API.
+
 import { createPrivateKey, type KeyObject } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -9,7 +10,6 @@ import { type Client, createClient } from "@connectrpc/connect";
 import { afterAll, beforeAll } from "vitest";
 import { readAuthority } from "../../certs/authority-directory.ts";
 import { buildCertificate, type CertificateSpec } from "../../certs/certificate.ts";
-import { ChainVerifier } from "../../certs/chain-verifier.ts";
 import { toPem } from "../../certs/der.ts";
 import type { Role } from "../../certs/identity.ts";
 import { generateKeyPair, privateKeyPem } from "../../certs/key-pair.ts";
@@ -17,6 +17,7 @@ import { createPki, type IdentityFiles, type IdentityMaterial, type Pki } from "
 import { Channels } from "../../conformance/channels.ts";
 import { DataConsumer } from "../../conformance/roles/data-consumer.ts";
 import { DataProvider, type Shared, type Terms } from "../../conformance/roles/data-provider.ts";
+import { signerTrust } from "../../conformance/signer-trust.ts";
 import { type Credential, type EntityRole, readTarget, type Target } from "../../conformance/target.ts";
 import type { RightsSchema } from "../../gen/x1410/v1/identity_pb.ts";
 import { UserAccountService } from "../../gen/x1410/v1/user_account_pb.ts";
@@ -60,7 +61,9 @@ export interface LogLine {
 }
 
 /** What is wrong with a certificate of the trusted authority; the rest of it is right. */
-export type Faults = Partial<Omit<CertificateSpec, "publicKey" | "issuer">> & {
+export type Faults = Partial<Omit<CertificateSpec, "publicKey" | "issuer" | "extendedKeyUsage">> & {
+  /** By default clientAuth; null for none. */
+  readonly extendedKeyUsage?: readonly string[] | null;
   /** Who signs it; by default the issuing authority. */
   readonly issuer?: { readonly privateKey: KeyObject; readonly certificate: Uint8Array };
   /** What comes after it in the chain, PEM; by default the issuing authority. */
@@ -99,11 +102,7 @@ export class AttackRig {
     this.logged = logged;
     // The same authority as that of the stack: its log is shared among processes.
     this.pki = createPki(join(stack.dataDirectory, "pki"));
-    this.trust = new ChainVerifier({
-      trustAnchors: target.trustAnchorsPem,
-      intermediates: target.provider.certificateChainPem,
-      crls: target.revocationListsPem,
-    });
+    this.trust = signerTrust(target);
   }
 
   static async start(options: RigOptions = {}): Promise<AttackRig> {
@@ -179,7 +178,8 @@ export class AttackRig {
 
   /** A certificate signed by the trusted authority that it would not have issued. */
   forge(faults: Faults = {}): Forged {
-    const { issuer = this.authority, intermediates = this.pki.intermediate.pem, ...rest } = faults;
+    const { issuer = this.authority, intermediates = this.pki.intermediate.pem, ...others } = faults;
+    const { extendedKeyUsage = ["clientAuth"], ...rest } = others;
     const { privateKey, publicKey } = generateKeyPair();
     const der = buildCertificate({
       subject: { commonName: "mallory" },
@@ -189,7 +189,7 @@ export class AttackRig {
       notAfter: new Date(Date.now() + 600_000),
       basicConstraints: { ca: false },
       keyUsage: ["digitalSignature"],
-      extendedKeyUsage: ["clientAuth"],
+      ...(extendedKeyUsage === null ? {} : { extendedKeyUsage }),
       subjectAltNames: [{ type: "uri", value: "urn:x1410:user:mallory" }],
       ...rest,
     });

@@ -1,10 +1,12 @@
 // Attacks on signed requests at the running management (DSPM; clauses 6.2.2, 7.2.3, 7.3.1).
 import { randomBytes } from "node:crypto";
+import { dirname, join } from "node:path";
 import { clone } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { describe, expect, test } from "vitest";
 import { withBitFlipped } from "../../conformance/mutation.ts";
 import { expectRefusal } from "../../conformance/refusal.ts";
+import type { Credential } from "../../conformance/target.ts";
 import { type PolicySubmission, PolicySubmissionSchema } from "../../gen/x1410/v1/data_sharing_pb.ts";
 import { DataSharingPolicyService } from "../../gen/x1410/v1/data_sharing_policy_pb.ts";
 import { type SignedEnvelope, SignedEnvelopeSchema } from "../../gen/x1410/v1/envelope_pb.ts";
@@ -12,11 +14,14 @@ import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { SignatureAlgorithm } from "../../gen/x1410/v1/identity_pb.ts";
 import { signMessage } from "../envelope/sign.ts";
 import { createSigner } from "../envelope/signer.ts";
-import { type Door, doors, rigForFile } from "./attack-rig.fixture.ts";
+import { readProfile } from "../user/profile.ts";
+import { User } from "../user/user.ts";
+import { type Door, doors, type Faults, rigForFile } from "./attack-rig.fixture.ts";
 import { change, draftOf, informationOf, nobodyElse, policyOf, refusedWith } from "./policy-draft.fixture.ts";
 
 const rig = rigForFile();
 const silent = () => {};
+const codeSigning = "1.3.6.1.5.5.7.3.3";
 const draft = (door: Door, edit?: (submission: PolicySubmission) => void) => draftOf(rig().provider(door), edit);
 
 function edited(envelope: SignedEnvelope, edit: (copy: SignedEnvelope) => void): SignedEnvelope {
@@ -93,23 +98,32 @@ describe.each(doors)("signed requests through the %s", (door) => {
     await expectRefusal(() => provider.submit(nonsense), ErrorReason.PAYLOAD_MALFORMED);
   });
 
-  test("refused: signed under a certificate that has expired, on a connection whose own is good", async () => {
-    const { provider, submission } = await draft(door);
-    const yesterday = Date.now() - 24 * 60 * 60_000;
-    const subjectAltNames = [{ type: "uri", value: provider.identity }] as const;
-    const [good, expired] = [
-      rig().forge({ subjectAltNames }),
-      rig().forge({ subjectAltNames, notBefore: new Date(yesterday - 1_000), notAfter: new Date(yesterday) }),
-    ];
-    const signedBy = (credential: typeof good) => {
-      const signer = createSigner(credential);
-      const copy = clone(PolicySubmissionSchema, submission);
-      informationOf(copy).providerPublicKey = signer.publicKey;
-      return signMessage(signer, PolicySubmissionSchema, copy);
-    };
-    await expectRefusal(() => provider.submit(signedBy(expired)), ErrorReason.SIGNER_UNTRUSTED);
-    await provider.submit(signedBy(good));
-  });
+  const yesterday = Date.now() - 24 * 60 * 60_000;
+  const under: [string, Faults][] = [
+    ["has expired", { notBefore: new Date(yesterday - 1_000), notAfter: new Date(yesterday) }],
+    ["is for servers only", { extendedKeyUsage: ["serverAuth"] }],
+    ["is for OCSP only", { extendedKeyUsage: ["OCSPSigning"] }],
+    ["is for code only", { extendedKeyUsage: [codeSigning] }],
+    ["has no extended key usage", { extendedKeyUsage: null }],
+  ];
+
+  test.each(under)(
+    "refused: signed under a certificate that %s, on a connection whose own is good",
+    async (_, faults) => {
+      const { provider, submission } = await draft(door);
+      const subjectAltNames = [{ type: "uri", value: provider.identity }] as const;
+      const signedUnder = (credential: Credential) => {
+        const signer = createSigner(credential);
+        const copy = clone(PolicySubmissionSchema, submission);
+        informationOf(copy).providerPublicKey = signer.publicKey;
+        return signMessage(signer, PolicySubmissionSchema, copy);
+      };
+      const faulty = rig().forge({ subjectAltNames, ...faults });
+      const good = rig().forge({ subjectAltNames, extendedKeyUsage: [codeSigning, "serverAuth", "clientAuth"] });
+      await expectRefusal(() => provider.submit(signedUnder(faulty)), ErrorReason.SIGNER_UNTRUSTED);
+      await provider.submit(signedUnder(good));
+    },
+  );
 
   test("refused: the signer is not the one of the connection, identical bytes of another included", async () => {
     const { provider, submission } = await draft(door);
@@ -188,4 +202,16 @@ describe.each(doors)("signed requests through the %s", (door) => {
     policyOf(submission).policyId = policyOf(one.submission).policyId;
     await expectRefusal(() => other.submit(other.sign(submission)), ErrorReason.POLICY_STATE_INVALID);
   });
+});
+
+test("a user believes no signer whose certificate is for servers only", async () => {
+  const profile = await readProfile(join(dirname(rig().stack.operator.profile), "provider.json"));
+  const user = await User.connect(profile);
+  user.close();
+  const subjectAltNames = [{ type: "uri", value: rig().identity("dssm") }] as const;
+  const forge = (...extendedKeyUsage: string[]) => rig().forge({ subjectAltNames, extendedKeyUsage }).der;
+  expect(() => user.trust.verify(forge("serverAuth"), [])).toThrow(
+    expect.objectContaining({ code: "wrong_extended_key_usage" }),
+  );
+  expect(user.trust.verify(forge("serverAuth", "clientAuth"), []).identity).toBe(rig().identity("dssm"));
 });

@@ -64,6 +64,7 @@ export class EntityContext {
       intermediates: certificateChainPem,
       crls: revocationListPems.join("\n"),
       now: options.now,
+      requiredEku: "clientAuth",
     });
     this.#credentials = {
       privateKey: privateKeyPem,

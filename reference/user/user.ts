@@ -128,6 +128,7 @@ function openLink(profile: Profile, byKey: readonly PskServer[]): Link {
     trustAnchors: profile.trustAnchorsPem,
     intermediates: certificateChainPem,
     crls: profile.revocationListsPem,
+    requiredEku: "clientAuth",
   });
   const peers = new Peers({ entity: (identity) => directory.get(identity) }, tlsCredentials(profile), (identity) => {
     const server = byKey.find((one) => one.server === identity);
