@@ -1,74 +1,34 @@
-import { generateKeyPairSync } from "node:crypto";
-import { describe, expect, test } from "vitest";
-import { buildCertificate, type CertificateSpec, parseCertificate } from "./certificate.ts";
+import { generateKeyPairSync, X509Certificate } from "node:crypto";
+import { afterEach, describe, expect, test, vi } from "vitest";
+import { type CertificateSpec, parseCertificate } from "./certificate.ts";
+import {
+  ALICE,
+  AT,
+  authority,
+  listOf,
+  type Member,
+  make,
+  resigned,
+  revocationOf,
+  SIGNER,
+  signer,
+  UNTIL,
+  withOctets,
+} from "./chain.fixture.ts";
 import { type ChainRules, verifyCertificateChain } from "./chain.ts";
-import { generateKeyPair, type KeyPair } from "./key-pair.ts";
+import { generateKeyPair } from "./key-pair.ts";
 import { PkiError, type PkiErrorCode } from "./pki-error.ts";
-import { buildRevocationList, type RevocationEntry, RevocationList } from "./revocation-list.ts";
 
-const ALICE = "urn:x1410:user:alice";
-const FROM = new Date("2026-01-01T00:00:00Z");
-const AT = new Date("2026-03-01T00:00:00Z");
-const UNTIL = new Date("2027-01-01T00:00:00Z");
-const CA_USAGE = ["keyCertSign", "cRLSign"] as const;
+afterEach(() => {
+  vi.restoreAllMocks();
+});
 
-type Member = KeyPair & { der: Uint8Array };
-
-function make(issuer: Member | undefined, spec: Partial<CertificateSpec> = {}, keys = generateKeyPair()): Member {
-  const der = buildCertificate({
-    subject: { commonName: "somebody" },
-    publicKey: keys.publicKey,
-    issuer:
-      issuer === undefined
-        ? { privateKey: keys.privateKey }
-        : { privateKey: issuer.privateKey, certificate: issuer.der },
-    notBefore: FROM,
-    notAfter: UNTIL,
-    ...spec,
-  });
-  return { ...keys, der };
-}
-
-function authority(
-  issuer: Member | undefined,
-  name: string,
-  pathLength?: number,
-  spec: Partial<CertificateSpec> = {},
-): Member {
-  return make(issuer, {
-    subject: { commonName: name },
-    basicConstraints: pathLength === undefined ? { ca: true } : { ca: true, pathLength },
-    keyUsage: CA_USAGE,
-    ...spec,
-  });
-}
-
-const SIGNER: Partial<CertificateSpec> = {
-  basicConstraints: { ca: false },
-  keyUsage: ["digitalSignature"],
-  extendedKeyUsage: ["clientAuth"],
-  subjectAltNames: [{ type: "uri", value: ALICE }],
+const serverByNetscape = { oid: "2.16.840.1.113730.1.1", critical: false, value: Uint8Array.of(3, 2, 6, 0x40) };
+const proxy = {
+  oid: "1.3.6.1.5.5.7.1.14",
+  critical: false,
+  value: Buffer.from("300c300a06082b06010505071501", "hex"),
 };
-const signer = (issuer: Member, spec: Partial<CertificateSpec> = {}) => make(issuer, { ...SIGNER, ...spec });
-
-function listOf(
-  issuer: Member,
-  entries: RevocationEntry[] = [],
-  { thisUpdate = FROM, nextUpdate = UNTIL, number = 1 }: { thisUpdate?: Date; nextUpdate?: Date; number?: number } = {},
-): RevocationList {
-  const certificate = parseCertificate(issuer.der);
-  return new RevocationList(
-    buildRevocationList({
-      issuer: certificate,
-      privateKey: issuer.privateKey,
-      number,
-      thisUpdate,
-      nextUpdate,
-      entries,
-    }),
-  );
-}
-
 const root = authority(undefined, "root", 1);
 const issuing = authority(root, "issuing", 0);
 const parsed = (...members: Member[]) => members.map(({ der }) => parseCertificate(der));
@@ -92,10 +52,6 @@ function verdict(leaf: Member, changes: Partial<ChainRules> = {}): PkiErrorCode 
     if (error instanceof PkiError) return error.code;
     throw error;
   }
-}
-
-function revocationOf(member: Member, revokedAt = FROM): RevocationEntry {
-  return { serialNumber: parseCertificate(member.der).serialNumber, reason: "keyCompromise", revokedAt };
 }
 
 test("a good certificate yields identity, key and the path to the root", () => {
@@ -142,6 +98,14 @@ describe("the certificate itself", () => {
       { otherExtensions: [{ oid: "1.2.3.4", critical: true, value: Uint8Array.of(5, 0) }] },
       "unknown_critical_extension",
     ],
+    ["for a server by Netscape's extension", { otherExtensions: [serverByNetscape] }, "unprocessed_constraint"],
+    ["a proxy", { otherExtensions: [{ ...proxy, critical: true }] }, "unknown_critical_extension"],
+    ["a proxy that does not say so critically", { otherExtensions: [proxy] }, "unprocessed_constraint"],
+    [
+      "distribution points that do not parse",
+      { otherExtensions: [{ oid: "2.5.29.31", critical: false, value: Uint8Array.of(5, 0) }] },
+      "malformed_certificate",
+    ],
     [
       "an extension that appears twice",
       { otherExtensions: [{ oid: "2.5.29.19", critical: true, value: Uint8Array.of(0x30, 0) }] },
@@ -158,6 +122,15 @@ describe("the certificate itself", () => {
     expect(verdict(leaf)).toBe("wrong_extended_key_usage");
     const { requiredEku: __, ...lenient } = rules();
     expect(verifyCertificateChain(leaf.der, lenient).identity).toBe(ALICE);
+  });
+
+  test("an authority key identifier that does not parse", () => {
+    const leaf = signer(issuing);
+    const intact = resigned(leaf.der, issuing, (tbs) => tbs);
+    // A SET in place of the SEQUENCE.
+    const damaged = resigned(leaf.der, issuing, withOctets("0603551d2304183016", "0603551d2304183116"));
+    expect(verdict({ ...leaf, der: intact })).toBe("accepted");
+    expect(verdict({ ...leaf, der: damaged })).toBe("malformed_certificate");
   });
 
   test("a clock that is half a minute behind does no harm", () => {
@@ -222,9 +195,52 @@ describe("the path", () => {
     expect(verdict(signer(crippled), { intermediates: parsed(crippled), crls })).toBe("wrong_key_usage");
   });
 
+  test("an authority that certifies for other purposes, at either level", () => {
+    const under = (top: Member, below: Member) =>
+      verdict(signer(below), {
+        trustAnchors: parsed(top),
+        intermediates: parsed(below),
+        crls: [listOf(top), listOf(below)],
+      });
+    const both = ["serverAuth", "clientAuth"] as const;
+    const narrowRoot = authority(undefined, "root", 1, { extendedKeyUsage: ["serverAuth"] });
+    const wideRoot = authority(undefined, "root", 1, { extendedKeyUsage: both });
+    const narrow = (top: Member) => authority(top, "issuing", 0, { extendedKeyUsage: ["serverAuth"] });
+    const wide = (top: Member) => authority(top, "issuing", 0, { extendedKeyUsage: both });
+    expect(under(wideRoot, wide(wideRoot))).toBe("accepted");
+    expect(under(wideRoot, narrow(wideRoot))).toBe("wrong_extended_key_usage");
+    expect(under(narrowRoot, wide(narrowRoot))).toBe("wrong_extended_key_usage");
+  });
+
+  test.each([true, false])("an authority with name constraints, be they critical: %s", (critical) => {
+    const constrained = authority(root, "constrained", 0, {
+      otherExtensions: [
+        { oid: "2.5.29.30", critical, value: Buffer.from("300fa00d300b820978312e6578616d706c", "hex") },
+      ],
+    });
+    const free = authority(root, "constrained", 0);
+    const under = (issuer: Member) =>
+      verdict(signer(issuer), { intermediates: parsed(issuer), crls: [listOf(root), listOf(issuer)] });
+    expect(under(constrained)).toBe(critical ? "unknown_critical_extension" : "unprocessed_constraint");
+    expect(under(free)).toBe("accepted");
+  });
+
   test("an expired authority", () => {
     const old = authority(root, "old", 0, { notAfter: new Date("2026-02-01T00:00:00Z") });
     expect(verdict(signer(old), { intermediates: parsed(old), crls: [listOf(root), listOf(old)] })).toBe("expired");
+  });
+
+  test("a crowd of authorities of one name does not multiply the work without end", () => {
+    const crowd = (count: number) => {
+      const keys = generateKeyPair();
+      return Array.from({ length: count }, () => authority(root, "issuing", 0, { publicKey: keys.publicKey }));
+    };
+    const leaf = signer(issuing);
+    const verify = vi.spyOn(X509Certificate.prototype, "verify");
+    expect(verdict(leaf, { intermediates: parsed(...crowd(100), issuing) })).toBe("unknown_issuer");
+    expect(verify).toHaveBeenCalledTimes(64);
+    // Two of the 64 are for those that signed.
+    expect(verdict(leaf, { intermediates: parsed(...crowd(62), issuing) })).toBe("accepted");
   });
 
   test("authorities that certify each other end the search", () => {

@@ -21,6 +21,9 @@ const UNDERSTOOD: ReadonlySet<string> = new Set([
   OID.subjectAltName,
 ]);
 
+/** Extensions that narrow what a certificate is good for, and which nobody here processes: refused, critical or not. */
+const NARROWING: ReadonlySet<string> = new Set([OID.nameConstraints, OID.proxyCertInfo, OID.netscapeCertType]);
+
 export type ChainRules = {
   /** Certificates that are trusted as they are: roots, or an authority in the middle. */
   trustAnchors: readonly ParsedCertificate[];
@@ -55,8 +58,8 @@ export type VerifiedCertificate = {
 };
 
 /**
- * Verifies a certificate that signs messages (RFC 5280 clause 6, less policies and name constraints, which are refused
- * where critical). Native code does the signatures; the rules that pkijs's engine leaves out (path length, extended key
+ * Verifies a certificate that signs messages (RFC 5280 clause 6, less policies, which are refused where critical, and
+ * name constraints, which are refused). Native code does the signatures; the rules that pkijs's engine leaves out (path length, extended key
  * usage, key usage, a list at every level) are explicit here.
  * @throws PkiError of the path and revocation groups
  */
@@ -72,7 +75,7 @@ export function verifyCertificateChain(leafDer: Uint8Array, rules: ChainRules): 
     const issuer = path[depth + 1];
     assertCertificate(certificate, rules);
     until(certificate.notAfter);
-    if (depth > 0) assertAuthority(path, depth);
+    if (depth > 0) assertAuthority(path, depth, rules);
     if (issuer !== undefined) {
       const listEnds = assertNotRevoked(certificate, issuer, rules);
       if (listEnds !== undefined) until(listEnds);
@@ -149,12 +152,19 @@ function assertCertificate(certificate: ParsedCertificate, { at, keyPolicy }: Ch
   for (const oid of certificate.extensions.critical) {
     if (!UNDERSTOOD.has(oid)) throw new PkiError("unknown_critical_extension", `${oid} in ${name}`);
   }
+  for (const oid of certificate.extensions.present) {
+    if (NARROWING.has(oid)) throw new PkiError("unprocessed_constraint", `${oid} in ${name}`);
+  }
 }
 
-function assertAuthority(path: readonly ParsedCertificate[], depth: number): void {
-  const { basicConstraints, keyUsage } = (path[depth] as ParsedCertificate).extensions;
+function assertAuthority(path: readonly ParsedCertificate[], depth: number, { requiredEku }: ChainRules): void {
+  const { basicConstraints, keyUsage, extendedKeyUsage } = (path[depth] as ParsedCertificate).extensions;
   if (!basicConstraints?.ca) throw new PkiError("not_a_ca");
   if (!keyUsage?.has("keyCertSign")) throw new PkiError("wrong_key_usage", "an issuer lacks keyCertSign");
+  // An authority with extended key usages certifies for these alone, as every TLS library has it.
+  if (requiredEku !== undefined && extendedKeyUsage?.includes(EXTENDED_KEY_USAGES[requiredEku]) === false) {
+    throw new PkiError("wrong_extended_key_usage", `an issuer lacks ${requiredEku}`);
+  }
   // RFC 5280 4.2.1.9: the authorities between this one and the end entity, self-issued ones not counted.
   const between = path.slice(1, depth).filter(({ selfIssued }) => !selfIssued).length;
   if (basicConstraints.pathLength !== undefined && between > basicConstraints.pathLength) {

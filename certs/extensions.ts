@@ -12,14 +12,17 @@ export const OID = {
   basicConstraints: "2.5.29.19",
   crlNumber: "2.5.29.20",
   reasonCode: "2.5.29.21",
+  nameConstraints: "2.5.29.30",
   crlDistributionPoints: "2.5.29.31",
   authorityKeyIdentifier: "2.5.29.35",
   extendedKeyUsage: "2.5.29.37",
   authorityInfoAccess: "1.3.6.1.5.5.7.1.1",
+  proxyCertInfo: "1.3.6.1.5.5.7.1.14",
   ocsp: "1.3.6.1.5.5.7.48.1",
   ocspNonce: "1.3.6.1.5.5.7.48.1.2",
   ocspNoCheck: "1.3.6.1.5.5.7.48.1.5",
   extensionRequest: "1.2.840.113549.1.9.14",
+  netscapeCertType: "2.16.840.1.113730.1.1",
 } as const;
 
 /** Bit positions of RFC 5280 4.2.1.3. */
@@ -139,6 +142,8 @@ export type ExtensionValues = {
   subjectAltNames?: readonly { type: SubjectAltName["type"] | "other"; value: string }[];
   /** Lower-case hexadecimal. */
   subjectKeyIdentifier?: string;
+  /** Object identifiers of all extensions. */
+  present: ReadonlySet<string>;
   /** Object identifiers of all critical extensions. */
   critical: ReadonlySet<string>;
 };
@@ -151,7 +156,7 @@ export type ExtensionValues = {
 export function readExtensions(extensions: readonly pkijs.Extension[], code: PkiErrorCode): ExtensionValues {
   const seen = new Set<string>();
   const critical = new Set<string>();
-  const values: ExtensionValues = { critical };
+  const values: ExtensionValues = { present: seen, critical };
   for (const { extnID, critical: isCritical, extnValue } of extensions) {
     if (seen.has(extnID)) throw new PkiError(code, `extension ${extnID} appears twice`);
     seen.add(extnID);
@@ -193,6 +198,13 @@ function readExtension(oid: string, der: Uint8Array, code: PkiErrorCode, values:
       values.subjectKeyIdentifier = Buffer.from(octets.valueBlock.valueHexView).toString("hex");
       return;
     }
+    // Nothing is taken from these; what does not parse is refused by others, who would then judge otherwise.
+    case OID.crlDistributionPoints:
+      new pkijs.CRLDistributionPoints({ schema: decodeDer(der, code) });
+      return;
+    case OID.authorityKeyIdentifier:
+      new pkijs.AuthorityKeyIdentifier({ schema: decodeDer(der, code) });
+      return;
   }
 }
 
