@@ -176,9 +176,33 @@ export class Authority {
     if (record.revocation !== undefined) {
       throw new PkiError("already_revoked", `since ${record.revocation.revokedAt}`);
     }
+    return this.#revoke(record, reason);
+  }
+
+  /**
+   * Revokes every certificate of an identity that has not expired: whoever has its key may have had it renewed meanwhile.
+   * @returns all that have not expired, those that were revoked before included
+   * @throws PkiError unknown_certificate where none was ever issued to it, unknown_reason
+   */
+  revokeIdentity(identity: string, reason: RevocationReason = "unspecified"): IssuedEntry[] {
+    if (!isRevocationReason(reason)) throw new PkiError("unknown_reason", JSON.stringify(reason));
+    const issued = () => this.list().filter((entry) => entry.identity === identity);
+    if (issued().length === 0) throw new PkiError("unknown_certificate", `none of ${identity}`);
+    for (;;) {
+      const standing = issued().filter(
+        ({ notAfter }) => this.#now().getTime() <= new Date(notAfter).getTime() + CLOCK_SKEW_MS,
+      );
+      const good = standing.filter(({ revocation }) => revocation === undefined);
+      if (good.length === 0) return standing;
+      for (const entry of good) this.#revoke(entry, reason);
+      // Another process may have renewed one in between: looked at again.
+    }
+  }
+
+  #revoke({ serialNumber }: IssuedRecord, reason: RevocationReason): RevocationRecord {
     const revokedAt = wholeSeconds(this.#now()).toISOString();
-    this.#log.appendRevoked({ serialNumber: record.serialNumber, reason, revokedAt });
-    return { serialNumber: record.serialNumber, reason, revokedAt };
+    this.#log.appendRevoked({ serialNumber, reason, revokedAt });
+    return { serialNumber, reason, revokedAt };
   }
 
   /**

@@ -69,6 +69,22 @@ describe("x1410 certs", () => {
     expect(createPki(pki).intermediate.crl().revokedAt(server.serialNumber)).toBeDefined();
   });
 
+  test("revokes every certificate of an identity, renewals included", () => {
+    certs("init");
+    const { intermediate } = createPki(pki);
+    const identity = "urn:x1410:user:alice";
+    const serials = [1, 2].map(() => createPki(pki).issueIdentity({ role: "user", identity }).serialNumber);
+    const other = createPki(pki).issueIdentity({ role: "user", identity: `${identity}a` });
+    const { out } = certs("revoke", "--identity", identity, "--reason", "keyCompromise");
+    expect(out.match(/revoked \S+ at/g)).toEqual(serials.map((serial) => `revoked ${serial} at`));
+    expect(serials.map((serial) => intermediate.find(serial)?.revocation?.reason)).toEqual([
+      "keyCompromise",
+      "keyCompromise",
+    ]);
+    expect(intermediate.find(other.serialNumber)?.revocation).toBeUndefined();
+    expect(intermediate.crl().size).toBe(2);
+  });
+
   test("the root revokes the issuing authority", () => {
     certs("init");
     const serialNumber = createPki(pki).intermediate.certificate.serialNumber;
@@ -115,6 +131,9 @@ describe("what cannot be done is one line that says why, and exit code 1", () =>
     ["a wildcard", () => issue("--role", "kss", "--name", "a", "--host", "*.a"), "x1410.wildcard_subject_alt_name"],
     ["no such request", () => issue("--role", "user", "--name", "a", "--csr", "/nowhere"), "x1410.storage_failed"],
     ["no such certificate", () => certs("revoke", "abcd"), "x1410.unknown_certificate"],
+    ["no certificate and no identity", () => certs("revoke"), "x1410.nothing_selected"],
+    ["both of them", () => certs("revoke", "abcd", "--identity", "urn:x1410:user:a"), "x1410.nothing_selected"],
+    ["an identity that has none", () => certs("revoke", "--identity", "urn:x1410:user:a"), "x1410.unknown_certificate"],
     ["no such reason", () => certs("revoke", "abcd", "--reason", "mood"), "commander.invalidArgument"],
     ["no such role", () => issue("--role", "hsm", "--name", "a"), "commander.invalidArgument"],
     ["no day at all", () => issue("--role", "user", "--name", "a", "--days", "0"), "commander.invalidArgument"],

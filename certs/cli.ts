@@ -105,21 +105,36 @@ function addIssue(certs: Command): void {
 }
 
 function addRevoke(certs: Command): void {
-  verb(certs, "revoke", "revoke a certificate and make a new list")
-    .argument("<certificate>", "serial number or SHA-256 fingerprint, hexadecimal")
+  verb(certs, "revoke", "revoke a certificate, or all of an identity, and make a new list")
+    .argument("[certificate]", "serial number or SHA-256 fingerprint, hexadecimal")
+    .option("--identity <uri>", "every certificate of this identity that has not expired, renewals included")
     .addOption(new Option("--reason <reason>", "why").choices(Object.keys(REVOCATION_REASONS)).default("unspecified"))
     .action(
-      action((print, selector: string, options: DirectoryOption & { reason: RevocationReason }) => {
-        const pki = open(options.dir);
+      action((print, selector: string | undefined, options: RevokeOptions) => {
+        const { dir, identity, reason } = options;
+        if ((selector === undefined) === (identity === undefined)) {
+          throw new PkiError("nothing_selected", "give a serial number or fingerprint, or --identity");
+        }
+        const pki = open(dir);
         // A certificate of the issuing authority itself is the root's to revoke.
-        const authority = pki.intermediate.find(selector) === undefined ? pki.root : pki.intermediate;
-        const { serialNumber, revokedAt } = authority.revoke(selector, options.reason);
+        const ofRoot = selector !== undefined && pki.intermediate.find(selector) === undefined;
+        const authority = ofRoot ? pki.root : pki.intermediate;
+        if (selector !== undefined) {
+          const { serialNumber, revokedAt } = authority.revoke(selector, reason);
+          print(`revoked ${serialNumber} at ${revokedAt}`);
+        }
+        for (const entry of identity === undefined ? [] : authority.revokeIdentity(identity, reason)) {
+          print(`revoked ${entry.serialNumber} at ${entry.revocation?.revokedAt}`);
+        }
         authority.crl();
-        print(`revoked ${serialNumber} at ${revokedAt}`);
+        if (identity !== undefined)
+          print("an enrolment that is open stands; `x1410 operator revoke-user` ends it, too");
         print(`list    ${join(authority.directory, "crl.pem")}`);
       }),
     );
 }
+
+type RevokeOptions = DirectoryOption & { identity?: string; reason: RevocationReason };
 
 function addCrl(certs: Command): void {
   verb(certs, "crl", "print the current revocation lists of both authorities, or write them to a file")

@@ -41,6 +41,7 @@ export const PKI_ERROR_MEANINGS = {
   malformed_crl: "the certificate revocation list does not parse",
   unknown_certificate: "this authority did not issue that certificate",
   already_revoked: "that certificate is revoked already",
+  nothing_selected: "it must be said which certificate, in one way",
   unknown_reason: "the revocation reason is not one of RFC 5280 clause 5.3.1",
   // Authority and storage
   authority_expired: "the authority's own certificate is outside its validity",

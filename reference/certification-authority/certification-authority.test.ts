@@ -306,6 +306,61 @@ describe("revocation (7.2.5)", () => {
     expect(later.revocationLists.map((list) => new RevocationList(list).size)).toEqual([0, 2]);
   });
 
+  describe("of an identity", () => {
+    const revokeAlice = (peer = operator) =>
+      as(peer).revokeIdentity({ identity: ALICE, reason: RevocationReason.KEY_COMPROMISE });
+    const serialOf = ({ certificate = new Uint8Array() }: Peer) =>
+      new X509Certificate(certificate).serialNumber.toLowerCase();
+    const renewed = async (holder: Peer) =>
+      peerWith(leaf(await as(holder).issueCertificate({ csr: request(), secret: "" })));
+
+    test("reaches what was renewed with a stolen key, and no other identity", async () => {
+      const stolen = await enrolled();
+      const thief = await renewed(stolen);
+      const again = await renewed(thief);
+      const bob = await enrolled("urn:x1410:user:bob");
+      const verifier = pki.verifier();
+      // One by one, the original alone is revoked, and the thief goes on.
+      await as(operator).revokeCertificate({ certificateSha256: sha256Of(stolen) });
+      verifier.update({ crls: pki.crlPem });
+      expect([stolen, thief].map((peer) => refusedBy(verifier, peer))).toEqual(["revoked", undefined]);
+
+      const { serialNumbers, revocationLists } = await revokeAlice();
+      expect(serialNumbers).toEqual([stolen, thief, again].map(serialOf));
+      verifier.update({ crls: revocationLists });
+      expect([thief, again, bob].map((peer) => refusedBy(verifier, peer))).toEqual(["revoked", "revoked", undefined]);
+      expect(await refusalOf(renewed(thief))).toBe("UNAUTHENTICATED CERTIFICATE_REVOKED");
+      expect(await revokeAlice()).toEqual({ ...(await revokeAlice()), serialNumbers, revocationLists });
+    });
+
+    test("ends its open enrolments, also one that is used at the same time", async () => {
+      const { secret } = await enrol();
+      const bobs = await enrol("urn:x1410:user:bob");
+      await revokeAlice();
+      const late = as(enrollee).issueCertificate({ csr: request(), secret });
+      expect(await refusalOf(late)).toBe("UNAUTHENTICATED ENROLMENT_INVALID");
+      await as(enrollee).issueCertificate({ csr: request(), secret: bobs.secret });
+      const next = await enrol();
+      await Promise.allSettled([as(enrollee).issueCertificate({ csr: request(), secret: next.secret }), revokeAlice()]);
+      expect(pki.intermediate.list().filter((one) => one.identity === ALICE && one.revocation === undefined)).toEqual(
+        [],
+      );
+    });
+
+    test("leaves alone what has expired, and is the operator's alone", async () => {
+      const old = await enrolled();
+      clock.advance(91 * DAY);
+      const present = await enrolled();
+      expect(await refusalOf(revokeAlice(present))).toBe("PERMISSION_DENIED CALLER_NOT_ALLOWED");
+      expect((await revokeAlice()).serialNumbers).toEqual([serialOf(present)]);
+      expect(pki.intermediate.find(old.fingerprint)?.revocation).toBeUndefined();
+    });
+
+    test("that nobody has is not found", async () => {
+      expect(await refusalOf(revokeAlice())).toBe("NOT_FOUND CERTIFICATE_NOT_FOUND");
+    });
+  });
+
   test("a certificate that was never issued is not found", async () => {
     const certificateSha256 = new Uint8Array(32);
     const revocation = as(operator).revokeCertificate({ certificateSha256 });

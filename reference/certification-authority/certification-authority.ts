@@ -15,6 +15,7 @@ import {
   IssueCertificateResponseSchema,
   RevocationReason as Reason,
   RevokeCertificateResponseSchema,
+  RevokeIdentityResponseSchema,
 } from "../../gen/x1410/v1/certification_authority_pb.ts";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { type Peer, peerKey } from "../communications/peer.ts";
@@ -79,6 +80,16 @@ export function createCertificationAuthority({
     throw refusal(ErrorReason.CERTIFICATE_NOT_FOUND, fingerprint);
   };
 
+  /** Undefined where nothing was ever issued to the identity. */
+  const revokeAll = (identity: string, reason?: RevocationReason): IssuedEntry[] | undefined => {
+    try {
+      return pki.intermediate.revokeIdentity(identity, reason);
+    } catch (cause) {
+      if (cause instanceof PkiError && cause.code === "unknown_certificate") return undefined;
+      throw cause;
+    }
+  };
+
   return implement(CertificationAuthorityService, {
     async createEnrolment({ identity, hosts }) {
       const enrolled = { identity, hosts };
@@ -120,6 +131,17 @@ export function createCertificationAuthority({
       const { authority, entry } = findRevocable(fingerprint, context.values.get(peerKey));
       if (entry.revocation === undefined) authority.revoke(entry.serialNumber, reasons[reason]);
       return create(RevokeCertificateResponseSchema, { revocationLists: revocationLists() });
+    },
+
+    async revokeIdentity({ identity, reason }) {
+      // First: a secret that is used meanwhile has its certificate by then, and that is revoked with the others.
+      const cancelled = await enrolments.cancel(identity);
+      const entries = revokeAll(identity, reasons[reason]);
+      if (entries === undefined && cancelled === 0) throw refusal(ErrorReason.CERTIFICATE_NOT_FOUND, "identity");
+      return create(RevokeIdentityResponseSchema, {
+        serialNumbers: (entries ?? []).map(({ serialNumber }) => serialNumber),
+        revocationLists: revocationLists(),
+      });
     },
   });
 }

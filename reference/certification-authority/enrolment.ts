@@ -93,6 +93,17 @@ export class Enrolments {
     });
   }
 
+  /** Ends the secrets of an identity, those used included; one in use is ended when its certificate has been issued. @returns how many */
+  async cancel(identity: string): Promise<number> {
+    let cancelled = 0;
+    for await (const [name, row] of this.#enrolments.iterator()) {
+      if (row.identity !== identity) continue;
+      await this.#mutex.run(name, () => commit(this.#store, [remove(this.#enrolments, name)]));
+      cancelled++;
+    }
+    return cancelled;
+  }
+
   async sweep(): Promise<void> {
     await this.#sweep(this.#enrolments);
     await this.#sweep(this.#renewals);

@@ -5,6 +5,7 @@ import { readFile } from "node:fs/promises";
 import { dirname, join, relative, resolve } from "node:path";
 import { toJson } from "@bufbuild/protobuf";
 import { Command, InvalidArgumentError, Option } from "commander";
+import { normalizeSerial } from "../../certs/der.ts";
 import { makePrivateDirectory, PRIVATE_FILE, PUBLIC_FILE, writeDurably } from "../../certs/durable-file.ts";
 import { identityOf } from "../../certs/identity.ts";
 import { KEY_ALGORITHMS, type KeyAlgorithm } from "../../certs/key-pair.ts";
@@ -74,14 +75,18 @@ async function addUser(identity: string, options: AccountOptions & { key?: KeyAl
     throw new OperatorCommandError("say what the user may do: --publish, --access or both");
   const profile = profileOf(identity, options);
   await asOperator(options, async (own) => {
-    const former = existsSync(profile) ? await leftBehind(own, identity, profile) : undefined;
+    const left = existsSync(profile) ? await leftBehind(own, identity, profile) : undefined;
+    const former = left && (await fateOf(own, left));
     // The account first: the same contents again are in order, so that a run that broke off is simply repeated.
     const account = await own.addAccount(identity, contentsOf(options));
     await keep(await own.enrol(identity, options.key), profile, options);
     if (options.json) printJson({ account: toJson(AccountSchema, account), profile, ...formerJson(former) });
     else {
       print(accountLine(account));
-      if (former !== undefined) print(`The account is in force for ${formerText(former)} too.`);
+      if (former !== undefined) {
+        const inForce = former.state === "valid" ? ", and the account is in force for it too" : "";
+        print(`${formerText(former)}${inForce}.`);
+      }
       print(`Profile: ${profile}`);
       if (options.publish) print(`  npx x1410 provider publish FILE --rules RULES --profile ${profile}`);
       if (options.access) print(`  npx x1410 consumer search --profile ${profile}`);
@@ -124,14 +129,14 @@ function addAccountChanges(operator: Command): void {
         else print(accountLine(account));
       }),
     );
-  verb(operator, "delete-user", "delete an account and end its sessions; its certificate stays valid until revoked")
+  verb(operator, "delete-user", "delete an account and end its sessions; its certificates stay valid until revoked")
     .argument("<name>", NAME, userOf)
     .action((identity: string, options: OperatorOptions) =>
       asOperator(options, async (own) => {
         await own.deleteAccount(identity);
         if (options.json) printJson({ deleted: identity });
         else
-          print(`The account of ${identity} is deleted; revoke-user revokes its certificate, add-user makes it anew.`);
+          print(`The account of ${identity} is deleted; revoke-user revokes its certificates, add-user makes it anew.`);
       }),
     );
 }
@@ -143,18 +148,19 @@ function addCertificates(operator: Command): void {
     .action(async (identity: string, options: OperatorOptions & { key?: KeyAlgorithm }) => {
       const profile = profileOf(identity, options);
       await readProfileFile(profile);
-      const former = await formerCertificate(identity, profile);
+      const present = await formerCertificate(identity, profile);
       await asOperator(options, async (own) => {
         // A certificate is for a user, and no account means that there is none.
         await own.account(identity);
+        const former = present && (await fateOf(own, present));
         await keep(await own.enrol(identity, options.key), profile, options);
+        if (options.json) printJson({ renewed: identity, profile, ...formerJson(former) });
+        else print(`${identity} has a new certificate.${former === undefined ? "" : ` ${formerText(former)}.`}`);
       });
-      if (options.json) printJson({ renewed: identity, profile, ...formerJson(former) });
-      else print(`${identity} has a new certificate${former === undefined ? "" : `, beside ${formerText(former)}`}.`);
     });
-  verb(operator, "revoke-user", "revoke the certificate in a user's profile, or another one of the user")
+  verb(operator, "revoke-user", "revoke every certificate of a user, renewals included, and end open enrolments")
     .argument("<name>", NAME, userOf)
-    .addOption(new Option("--certificate <file>", "a certificate elsewhere, PEM (default: that of the user's profile)"))
+    .addOption(new Option("--certificate <file>", "one certificate of the user alone, PEM; the others stay valid"))
     .addOption(new Option("--reason <reason>", "why").choices(Object.keys(REASONS)).default("unspecified"))
     .action((identity: string, options: OperatorOptions & { certificate?: string; reason: string }) =>
       revokeUser(identity, options),
@@ -166,18 +172,21 @@ async function revokeUser(
   options: OperatorOptions & { certificate?: string; reason: string },
 ): Promise<void> {
   const { certificate: path } = options;
-  const certificate =
-    path === undefined ? await certificateIn(profileOf(identity, options)) : parsed(await readFile(path, "utf8"), path);
-  const holder = identityOf(certificate);
+  const reason = REASONS[options.reason] ?? RevocationReason.UNSPECIFIED;
+  const one = path === undefined ? undefined : parsed(await readFile(path, "utf8"), path);
+  const holder = one === undefined ? identity : identityOf(one);
   if (holder !== identity) throw new OperatorCommandError(`that is a certificate of ${holder}, not of ${identity}`);
-  await asOperator(options, (own) =>
-    own.revoke(
-      createHash("sha256").update(certificate.raw).digest(),
-      REASONS[options.reason] ?? RevocationReason.UNSPECIFIED,
-    ),
-  );
-  if (options.json) printJson({ revoked: identity, serialNumber: certificate.serialNumber });
-  else print(`Certificate ${certificate.serialNumber} of ${identity} is revoked; servers learn of it within a minute.`);
+  const serialNumbers = await asOperator(options, async (own) => {
+    if (one === undefined) return own.revokeIdentity(identity, reason);
+    await own.revoke(createHash("sha256").update(one.raw).digest(), reason);
+    return [normalizeSerial(one.serialNumber)];
+  });
+  if (options.json) return printJson({ revoked: identity, serialNumbers });
+  if (serialNumbers.length === 0) print(`No certificate of ${identity} is valid any more.`);
+  for (const serialNumber of serialNumbers) print(`Certificate ${serialNumber} of ${identity} is revoked.`);
+  if (one !== undefined) print("Other certificates of the user, such as renewals of this one, stay valid.");
+  print("Servers refuse what is revoked when they have fetched the new list (up --crl-refresh).");
+  print("A pre-shared key of the user is no certificate: take it out of pre-shared-keys.json of each server as well.");
 }
 
 const NAME = "name in urn:x1410:user:NAME, in small letters";
@@ -276,14 +285,29 @@ async function formerCertificate(identity: string, profile: string): Promise<X50
   return former ?? undefined;
 }
 
-/** Whether it was revoked is for the authority to say. */
-function formerText({ serialNumber, validTo }: X509Certificate): string {
-  const until = new Date(validTo).toISOString();
-  return `the former certificate ${serialNumber}, until ${until} or its revocation, whichever is (or was) first`;
+interface FormerCertificate {
+  readonly serialNumber: string;
+  readonly state: "revoked" | "expired" | "valid";
+  /** Since or until when. */
+  readonly date: Date;
 }
 
-function formerJson(former: X509Certificate | undefined) {
-  return former === undefined ? {} : { formerSerialNumber: former.serialNumber };
+async function fateOf(own: Operator, certificate: X509Certificate): Promise<FormerCertificate> {
+  const serialNumber = normalizeSerial(certificate.serialNumber);
+  const until = new Date(certificate.validTo);
+  const revokedAt = await own.revokedAt(serialNumber);
+  if (revokedAt !== undefined) return { serialNumber, state: "revoked", date: revokedAt };
+  return { serialNumber, state: until < new Date() ? "expired" : "valid", date: until };
+}
+
+function formerText({ serialNumber, state, date }: FormerCertificate): string {
+  const fate = { revoked: "was revoked on", expired: "expired on", valid: "is valid until" }[state];
+  return `The former certificate ${serialNumber} ${fate} ${date.toISOString()}`;
+}
+
+function formerJson(former: FormerCertificate | undefined) {
+  if (former === undefined) return {};
+  return { formerSerialNumber: former.serialNumber, formerState: former.state, formerDate: former.date.toISOString() };
 }
 
 function parsed(pem: string, place: string): X509Certificate {

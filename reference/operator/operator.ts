@@ -6,6 +6,7 @@ import { buildCertificationRequest } from "../../certs/certification-request.ts"
 import { toPem } from "../../certs/der.ts";
 import { formatIdentity, parseIdentity } from "../../certs/identity.ts";
 import { generateKeyPair, type KeyAlgorithm, privateKeyPem } from "../../certs/key-pair.ts";
+import { RevocationList } from "../../certs/revocation-list.ts";
 import { CertificationAuthorityService, type RevocationReason } from "../../gen/x1410/v1/certification_authority_pb.ts";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import {
@@ -92,6 +93,22 @@ export class Operator {
   /** @param certificateSha256 of the certificate. @throws ConnectError CERTIFICATE_NOT_FOUND */
   async revoke(certificateSha256: Uint8Array, reason: RevocationReason): Promise<void> {
     await this.#authority.revokeCertificate({ certificateSha256: new Uint8Array(certificateSha256), reason });
+  }
+
+  /**
+   * Every certificate of the identity that has not expired, and its open enrolments.
+   * @returns their serial numbers. @throws ConnectError CERTIFICATE_NOT_FOUND
+   */
+  async revokeIdentity(identity: string, reason: RevocationReason): Promise<readonly string[]> {
+    const { serialNumbers } = await this.#authority.revokeIdentity({ identity, reason });
+    return serialNumbers;
+  }
+
+  /** When the authority revoked the certificate of this serial number, if it did. */
+  async revokedAt(serialNumber: string): Promise<Date | undefined> {
+    const { revocationLists } = await this.#authority.getRevocationLists({});
+    const lists = revocationLists.map((der) => new RevocationList(der));
+    return lists.map((list) => list.revokedAt(serialNumber)).find((date) => date !== undefined);
   }
 
   /** UAM1. The same contents again are answered with the account. @throws ConnectError ACCOUNT_EXISTS */
