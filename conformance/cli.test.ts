@@ -29,7 +29,10 @@ describe("x1410 conformance", () => {
     expect(stdout).toMatch(/^TP\/KSS\/TV\/BI-03 +[0-9a-f]{64}$/m);
     expect(stdout).toContain(`${frozen.versions.at(-1)?.sha256}`);
     const unknown = await kit("list", "--frozen", "0.0.0");
-    expect([unknown.code === 0, unknown.output]).toEqual([false, expect.stringContaining(`there is ${suiteVersion}`)]);
+    expect([unknown.code === 0, unknown.output]).toEqual([
+      false,
+      expect.stringMatching(new RegExp(`there is .*${suiteVersion}`)),
+    ]);
   });
 
   test("explains a purpose in full, with its diagram", async () => {
