@@ -6,6 +6,8 @@ import { EntityProcesses } from "../reference/stack/split-processes.ts";
 import { type RunningStack, startStack } from "../reference/stack/stack.ts";
 import { standardErrorLog } from "../reference/stack/standard-error-log.ts";
 
+const HOUR_MS = 60 * 60_000;
+
 export interface UpOptions {
   readonly data: string;
   readonly host: string;
@@ -14,6 +16,8 @@ export interface UpOptions {
   readonly ledgerNodes?: number;
   readonly crlRefresh: number;
   readonly introspection: "off" | "required";
+  readonly tokenKeyRotation: number;
+  readonly kekRotation: number;
   readonly psk?: true;
   readonly json?: true;
   readonly verbose?: true;
@@ -32,6 +36,7 @@ export async function runStack(options: UpOptions): Promise<void> {
       ledgerNodes,
       revocationRefreshMs: options.crlRefresh * 1000,
       introspection: options.introspection,
+      rotation: { tokenKeyMs: options.tokenKeyRotation * HOUR_MS, kekMs: options.kekRotation * 24 * HOUR_MS },
       preSharedKeys: options.psk ?? false,
       log: options.verbose ? standardErrorLog : silentLog,
       signal: stop,

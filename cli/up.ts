@@ -18,6 +18,13 @@ export function upCommand(): Command {
         .choices(["off", "required"])
         .default("off"),
     )
+    .option("--token-key-rotation <hours>", "after how long another key signs access tokens", wholeNumber(1, 8_760), 24)
+    .option(
+      "--kek-rotation <days>",
+      "after how long keys are stored under another key-encryption key",
+      wholeNumber(1, 3_650),
+      90,
+    )
     .option(
       "--psk",
       "open ports for users with pre-shared keys; keys are in pre-shared-keys.json of each server's folder",

@@ -18,6 +18,7 @@ import type { Trust } from "../envelope/verify.ts";
 import type { LedgerEngine } from "../ledger/engine.ts";
 import type { Store } from "../store/durable-batch.ts";
 import { type RecurringTask, repeat } from "../store/recurring-task.ts";
+import { rotationCheckMs } from "../store/rotation-schedule.ts";
 import { createAccessPermissionManagement } from "./access-permission.ts";
 import { createDataSharingAccess } from "./data-sharing-access.ts";
 import { createDataSharingPolicy } from "./data-sharing-policy.ts";
@@ -33,6 +34,7 @@ import { createUserAuthentication } from "./user-authentication.ts";
 
 /** How often what a failure has left open is tried again. */
 const RECONCILE_INTERVAL_MS = 5_000;
+const TOKEN_KEY_ROTATION_MS = 24 * 60 * 60_000;
 
 export interface DataSharingManagementDependencies {
   /** The management's one database; whoever opened it closes it. */
@@ -49,6 +51,8 @@ export interface DataSharingManagementDependencies {
   readonly network: { entity(identity: string): Entity | undefined; parameters(): NetworkParameters };
   /** How the ledger node is that this management writes to; left out, it does not say (the method is optional, clause 6.1). */
   readonly nodeStatus?: () => Promise<GetNodeStatusResponse>;
+  /** After this time another key signs tokens; default a day. */
+  readonly tokenKeyRotationMs?: number;
   readonly now: () => Date;
   readonly log?: Log;
 }
@@ -64,7 +68,8 @@ export interface DataSharingManagement {
 export async function createDataSharingManagement(
   dependencies: DataSharingManagementDependencies,
 ): Promise<DataSharingManagement> {
-  const { db, dataDirectory, signer, trust, engine, storage, network, nodeStatus, now, log = silentLog } = dependencies;
+  const { db, dataDirectory, signer, trust, engine, storage, network, nodeStatus, now } = dependencies;
+  const { tokenKeyRotationMs = TOKEN_KEY_ROTATION_MS, log = silentLog } = dependencies;
   const part = (name: string): Store => db.sublevel(name);
   const peer = directPeer(signer.identity);
   const bound = <S extends DescService>(registration: Registration<S>): Client<S> =>
@@ -129,7 +134,8 @@ export async function createDataSharingManagement(
       .deliver()
       .catch((cause: unknown) => log.warn("publications not handed on yet", { cause: String(cause) }));
   };
-  let reconciling: RecurringTask | undefined;
+  const rotateTokenKeys = () => token.rotateWhenDue(tokenKeyRotationMs);
+  const recurring: RecurringTask[] = [];
   return {
     registrations: [
       userAccount,
@@ -144,10 +150,14 @@ export async function createDataSharingManagement(
     ],
     async start() {
       await reconcile();
-      reconciling = repeat("reconcile", RECONCILE_INTERVAL_MS, reconcile, log);
+      await rotateTokenKeys();
+      recurring.push(
+        repeat("reconcile", RECONCILE_INTERVAL_MS, reconcile, log),
+        repeat("rotate token keys", rotationCheckMs(tokenKeyRotationMs), rotateTokenKeys, log),
+      );
     },
     async close() {
-      await reconciling?.stop();
+      for (const task of recurring) await task.stop();
     },
   };
 }

@@ -26,6 +26,8 @@ export interface TokenKeys {
    * retired ones for as long as their tokens live.
    */
   jwks(): { keys: JWK[] };
+  /** When the current key became it, in milliseconds since 1970; undefined where a former version has not recorded it. */
+  rotatedAt(): number | undefined;
   /** Makes the next key the current one. The change is durable before it takes effect; a retired private key is not kept. */
   rotate(): Promise<void>;
 }
@@ -39,6 +41,8 @@ interface StoredKey {
 }
 
 interface StoredKeys {
+  /** Milliseconds since 1970. */
+  readonly rotatedAt?: number;
   readonly current: StoredKey;
   readonly next: StoredKey;
   readonly retired: readonly StoredKey[];
@@ -53,19 +57,20 @@ export async function openTokenKeys(options: { directory: string; now: () => Dat
   const file = join(directory, FILE_NAME);
   let stored = readKeys(file);
   if (stored === undefined) {
-    stored = { current: await newKey(), next: await newKey(), retired: [] };
+    stored = { rotatedAt: now().getTime(), current: await newKey(), next: await newKey(), retired: [] };
     makePrivateDirectory(directory);
     writeKeys(file, stored);
   }
-  let keys = stored;
+  let keys: StoredKeys = stored;
   let signing = signingKey(keys.current, file);
   signingKey(keys.next, file);
   let rotation: Promise<void> = Promise.resolve();
 
   const published = (key: StoredKey) => now().getTime() - (key.retiredAt ?? 0) < RETIRED_KEY_PUBLISHED_MS;
   const rotateOnce = async () => {
-    const retired = { publicJwk: keys.current.publicJwk, retiredAt: now().getTime() };
-    const rotated = { current: keys.next, next: await newKey(), retired: [retired, ...keys.retired.filter(published)] };
+    const rotatedAt = now().getTime();
+    const retired = [{ publicJwk: keys.current.publicJwk, retiredAt: rotatedAt }, ...keys.retired.filter(published)];
+    const rotated: StoredKeys = { rotatedAt, current: keys.next, next: await newKey(), retired };
     writeKeys(file, rotated);
     signing = signingKey(rotated.current, file);
     keys = rotated;
@@ -73,6 +78,7 @@ export async function openTokenKeys(options: { directory: string; now: () => Dat
 
   return {
     current: () => signing,
+    rotatedAt: () => keys.rotatedAt,
     jwks: () => ({
       keys: [keys.current, keys.next, ...keys.retired.filter(published)].map(({ publicJwk }) => publicJwk),
     }),

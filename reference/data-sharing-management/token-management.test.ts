@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { timestampDate, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { createLocalJWKSet, type JSONWebKeySet, jwtVerify } from "jose";
+import { createLocalJWKSet, decodeProtectedHeader, type JSONWebKeySet, jwtVerify } from "jose";
 import { Level } from "level";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
@@ -115,13 +115,32 @@ test("the same order gets the same claims again: later, at once, after a restart
   time += 120_000;
   const parallel = await Promise.all(Array.from({ length: 10 }, () => as(management).createToken(order)));
   expect(new Set(parallel.map(({ tokenId }) => tokenId))).toEqual(new Set([first.tokenId]));
-  await tokens.rotate();
+  await tokens.rotateWhenDue(0);
   await level.close();
   await open();
   const again = await as(management).createToken(order);
   expect((await verify(again.accessToken)).payload).toEqual(claims);
   // The key that signed the first token is still published.
   await expect(verify(first.accessToken)).resolves.toBeDefined();
+});
+
+test("the signing key is replaced when it is time, by the time of the last replacement and not of the start", async () => {
+  const kid = async () => decodeProtectedHeader((await as(management).createToken(order)).accessToken).kid;
+  const day = 86_400_000;
+  const first = await kid();
+  time += day - 1;
+  await level.close();
+  await open();
+  await tokens.rotateWhenDue(day);
+  expect(await kid()).toBe(first);
+  time += 1;
+  await tokens.rotateWhenDue(day);
+  const second = await kid();
+  expect(second).not.toBe(first);
+  await level.close();
+  await open();
+  await tokens.rotateWhenDue(day);
+  expect(await kid()).toBe(second);
 });
 
 test("an access has one token: another order under its id is refused", async () => {

@@ -17,6 +17,7 @@ import { peerKey } from "../communications/peer.ts";
 import { refusal } from "../communications/refusal.ts";
 import { implement, type Registration } from "../communications/service.ts";
 import { commit, jsonTable, put, type Store, textTable } from "../store/durable-batch.ts";
+import { rotationDue } from "../store/rotation-schedule.ts";
 import { TOKEN_ALGORITHM, type TokenKeys } from "./token-keys.ts";
 
 /** No token lives longer than this. */
@@ -38,8 +39,8 @@ export interface TokenManagementDependencies {
 
 export interface TokenManagement {
   readonly registration: Registration<typeof TokenService>;
-  /** Signs with the next key from now on; the present one stays published while its tokens live. */
-  rotate(): Promise<void>;
+  /** Where the present key is `intervalMs` old: signs with the next one from now on; the present one stays published while its tokens live. */
+  rotateWhenDue(intervalMs: number): Promise<void>;
 }
 
 /**
@@ -132,7 +133,12 @@ export function createTokenManagement(dependencies: TokenManagementDependencies)
     },
   });
 
-  return { registration, rotate: () => keys.rotate() };
+  return {
+    registration,
+    async rotateWhenDue(intervalMs) {
+      if (rotationDue(keys.rotatedAt(), intervalMs, now())) await keys.rotate();
+    },
+  };
 }
 
 function newToken(order: CreateTokenRequest, at: Date): IssuedToken {

@@ -65,12 +65,11 @@ describe("GetKey (F4.12.2 to F4.14)", () => {
     const { keyId, key } = await stored();
     const token = await issuer.issue({ keyId, consumer: carol });
     const requestId = random(16);
-    const { batch } = db;
     replaceBatch(() => Promise.reject(new Error("disk full")));
     expect(await refusalOf(redeem(token, keyId, requestId))).toBe("INTERNAL INTERNAL_FAULT");
     // Written, but the process dies before it can answer.
-    replaceBatch(async (...operations) => {
-      await Reflect.apply(batch, db, operations);
+    replaceBatch(async (proceed) => {
+      await proceed();
       throw new Error("killed");
     });
     expect(await refusalOf(redeem(token, keyId, requestId))).toBe("INTERNAL INTERNAL_FAULT");

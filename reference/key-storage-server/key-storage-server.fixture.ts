@@ -1,7 +1,9 @@
 // A key storage server on a temporary directory, its callers, and two managements that issue tokens.
 import { randomBytes } from "node:crypto";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import type { Client } from "@connectrpc/connect";
-import type { Level } from "level";
+import { Level } from "level";
 import { afterEach, beforeEach } from "vitest";
 import { KeyStorageService } from "../../gen/x1410/v1/key_storage_pb.ts";
 import { bindDirect } from "../communications/direct-binding.ts";
@@ -10,7 +12,7 @@ import type { Peer } from "../communications/peer.ts";
 import { standardGuards } from "../communications/server.ts";
 import { implement, type Registration } from "../communications/service.ts";
 import { Clock, openDatabase, peerOf, temporaryDirectory } from "../store/entity.fixture.ts";
-import { createKeyStorageServer, type KeyStorageServer } from "./server.ts";
+import { createKeyStorageServer, type KeyStorageServer, ROTATION_ORDER } from "./server.ts";
 import { KSS, TokenIssuer } from "./token.fixture.ts";
 
 export const HOUR = 60 * 60_000;
@@ -29,8 +31,9 @@ export let otherIssuer: TokenIssuer;
 export let db: Level<string, string>;
 export let server: KeyStorageServer;
 export let introspection: "off" | "required";
-/** Settles when the server of now has wrapped its keys anew. */
-export let wrappedAnew: PromiseWithResolvers<void>;
+let kekRotationMs: number;
+/** Settles when the server of now has wrapped its keys anew, or could not. */
+export let wrappedAnew: PromiseWithResolvers<"done" | "failed">;
 
 /** Every test of the file has a server of its own. */
 export function serverForEachTest(): void {
@@ -40,12 +43,18 @@ export function serverForEachTest(): void {
     issuer = new TokenIssuer(dssm.identity, clock.now);
     otherIssuer = new TokenIssuer(otherDssm.identity, clock.now);
     introspection = "off";
+    kekRotationMs = 90 * DAY;
     await startServer();
   });
   afterEach(async () => {
     await stopServer();
     await directory.remove();
   });
+}
+
+/** For servers from the next start on. */
+export function rotateEvery(milliseconds: number): void {
+  kekRotationMs = milliseconds;
 }
 
 /** For servers from the next start on. */
@@ -56,7 +65,11 @@ export function requireIntrospection(): void {
 export async function startServer(): Promise<void> {
   db = await openDatabase(directory.path);
   wrappedAnew = Promise.withResolvers();
-  const log: Log = { ...silentLog, info: (event) => event === "keys wrapped anew" && wrappedAnew.resolve() };
+  const log: Log = {
+    ...silentLog,
+    info: (event) => event === "keys wrapped anew" && wrappedAnew.resolve("done"),
+    error: (event) => event === "wrapping anew failed" && wrappedAnew.resolve("failed"),
+  };
   server = await createKeyStorageServer({
     db,
     dataDirectory: directory.path,
@@ -65,9 +78,17 @@ export async function startServer(): Promise<void> {
     tokenServices: (identity) => (identity === issuer.identity ? issuer : otherIssuer).client,
     now: clock.now,
     introspection,
+    kekRotationMs,
     log,
   });
   await server.start();
+}
+
+/** As an operator orders it, while the server runs. */
+export async function orderRotation(): Promise<"done" | "failed"> {
+  wrappedAnew = Promise.withResolvers();
+  await writeFile(join(directory.path, ROTATION_ORDER), "");
+  return wrappedAnew.promise;
 }
 
 export async function stopServer(): Promise<void> {
@@ -87,9 +108,16 @@ export function as(peer: Peer): Client<typeof KeyStorageService> {
   return bindDirect(registration as Registration<typeof KeyStorageService>, { peer, guards });
 }
 
-/** Stands in for what the database does with a batch, until the next start. */
-export function replaceBatch(batch: (...operations: unknown[]) => Promise<void>): void {
-  Object.assign(db, { batch });
+/** Stands in for what the database does with a batch, until the next start. `proceed` does it. */
+export function replaceBatch(batch: (proceed: () => Promise<void>) => Promise<void>): void {
+  const write = Level.prototype.batch.bind(db) as (...operations: unknown[]) => Promise<void>;
+  Object.assign(db, { batch: (...operations: unknown[]) => batch(() => write(...operations)) });
+}
+
+/** Stands in for what the database does with a read, until the next start. `proceed` does it. */
+export function replaceGet(get: (proceed: () => Promise<unknown>) => Promise<unknown>): void {
+  const read = Level.prototype.get.bind(db) as (...given: unknown[]) => Promise<unknown>;
+  Object.assign(db, { get: (...given: unknown[]) => get(() => read(...given)) });
 }
 
 export const random = (size: number) => new Uint8Array(randomBytes(size));

@@ -100,6 +100,11 @@ export function createKeyStorage(dependencies: KeyStorageDependencies): KeyStora
       return await wrapper.unwrap(stored.wrapped, { keyId, owner, management });
     } catch (cause) {
       if (!(cause instanceof KeyCorruptError)) throw cause;
+      // Wrapped anew since the row was read, and the key-encryption key that it named is retired: the row of now opens.
+      const latest = await table.get(keyId);
+      if (latest?.stored !== undefined && latest.stored.wrapped.kekId !== stored.wrapped.kekId) {
+        return unwrap(keyId, latest);
+      }
       log.error("key corrupt", { keyId });
       throw refusal(ErrorReason.KEY_CORRUPT, keyId);
     }
@@ -225,6 +230,7 @@ export function createKeyStorage(dependencies: KeyStorageDependencies): KeyStora
     },
   });
 
+  /** In the row's turn, so that a key which is being stored under a former key-encryption key is not missed. */
   const rewrapOne = (keyId: string) =>
     keyMutex.run(keyId, async () => {
       const row = await table.get(keyId);

@@ -11,6 +11,9 @@ const binding: KeyBinding = {
   management: "urn:x1410:entity:dssm:one",
 };
 
+let time = Date.parse("2026-01-01T00:00:00Z");
+const now = () => new Date(time);
+
 let directory: Awaited<ReturnType<typeof temporaryDirectory>>;
 let path: string;
 
@@ -22,13 +25,13 @@ afterEach(() => directory.remove());
 
 test("a wrapped key is opened under its binding, also after a restart", async () => {
   const key = new Uint8Array(randomBytes(32));
-  const wrapped = await openKekFile(path, { create: true }).wrap(key, binding);
+  const wrapped = await openKekFile(path, { create: true, now }).wrap(key, binding);
   expect(JSON.stringify(wrapped)).not.toContain(Buffer.from(key).toString("base64"));
-  expect(await openKekFile(path, { create: false }).unwrap(wrapped, binding)).toEqual(key);
+  expect(await openKekFile(path, { create: false, now }).unwrap(wrapped, binding)).toEqual(key);
 });
 
 test("the same key wrapped twice looks different", async () => {
-  const wrapper = openKekFile(path, { create: true });
+  const wrapper = openKekFile(path, { create: true, now });
   const key = new Uint8Array(randomBytes(32));
   const [first, second] = [await wrapper.wrap(key, binding), await wrapper.wrap(key, binding)];
   expect(first.nonce).not.toBe(second.nonce);
@@ -52,39 +55,53 @@ test.each<[string, (wrapped: WrappedKey) => WrappedKey, Partial<KeyBinding>]>([
   ["an unknown key-encryption key", (wrapped) => ({ ...wrapped, kekId: "f".repeat(16) }), {}],
   ["another version", (wrapped) => ({ ...wrapped, version: 2 }), {}],
 ])("%s is found out", async (_what, alter, other) => {
-  const wrapper = openKekFile(path, { create: true });
+  const wrapper = openKekFile(path, { create: true, now });
   const wrapped = await wrapper.wrap(randomBytes(32), binding);
   await expect(wrapper.unwrap(wrapped, binding)).resolves.toHaveLength(32);
   await expect(wrapper.unwrap(alter(wrapped), { ...binding, ...other })).rejects.toThrow(KeyCorruptError);
 });
 
 test("after a rotation new wraps are under the new key and old ones still open, until their key is retired", async () => {
-  const wrapper = openKekFile(path, { create: true });
+  const wrapper = openKekFile(path, { create: true, now });
   const former = wrapper.currentKekId();
   const key = new Uint8Array(randomBytes(32));
   const old = await wrapper.wrap(key, binding);
   const current = await wrapper.rotate();
   expect(current).not.toBe(former);
   expect((await wrapper.wrap(key, binding)).kekId).toBe(current);
-  const reopened = openKekFile(path, { create: false });
+  const reopened = openKekFile(path, { create: false, now });
   expect(reopened.currentKekId()).toBe(current);
   expect(await reopened.unwrap(old, binding)).toEqual(key);
   await expect(reopened.retire(current)).rejects.toThrow("current");
   await reopened.retire(former);
   expect(reopened.kekIds()).toEqual([current]);
   await expect(reopened.unwrap(old, binding)).rejects.toThrow(KeyCorruptError);
-  expect(openKekFile(path, { create: false }).kekIds()).toEqual([current]);
+  expect(openKekFile(path, { create: false, now }).kekIds()).toEqual([current]);
+});
+
+test("when a key became the current one is remembered; of a file that does not say it, that it is not known", async () => {
+  const made = time;
+  const wrapper = openKekFile(path, { create: true, now });
+  const former = wrapper.currentKekId();
+  time += 1_000;
+  expect(openKekFile(path, { create: false, now }).rotatedAt()).toBe(made);
+  await wrapper.rotate();
+  time += 1_000;
+  await wrapper.retire(former);
+  expect(openKekFile(path, { create: false, now }).rotatedAt()).toBe(made + 1_000);
+  await writeFile(path, (await readFile(path, "utf8")).replace(/"rotatedAt":\d+,/, ""));
+  expect(openKekFile(path, { create: false, now }).rotatedAt()).toBeUndefined();
 });
 
 test("the file is for its owner only", async () => {
-  openKekFile(path, { create: true });
+  openKekFile(path, { create: true, now });
   expect((await stat(path)).mode & 0o777).toBe(0o600);
   await chmod(path, 0o640);
-  expect(() => openKekFile(path, { create: true })).toThrow("chmod 600");
+  expect(() => openKekFile(path, { create: true, now })).toThrow("chmod 600");
 });
 
 test("a missing file is not replaced where keys depend on it", () => {
-  expect(() => openKekFile(path, { create: false })).toThrow("restore it");
+  expect(() => openKekFile(path, { create: false, now })).toThrow("restore it");
 });
 
 test.each([
@@ -92,9 +109,9 @@ test.each([
   ["a short key", (content: string) => content.replace(/"[A-Za-z0-9+/]{40,}=*"/, '"AAAA"')],
   ["no current key", (content: string) => content.replace(/"current":"[0-9a-f]+"/, '"current":"x"')],
 ])("a damaged file stops the start and is not quoted: %s", async (_what, damage) => {
-  openKekFile(path, { create: true });
+  openKekFile(path, { create: true, now });
   const damaged = damage(await readFile(path, "utf8"));
   await writeFile(path, damaged);
-  expect(() => openKekFile(path, { create: true })).toThrow(`${path} is damaged: restore it from its backup`);
+  expect(() => openKekFile(path, { create: true, now })).toThrow(`${path} is damaged: restore it from its backup`);
   expect(await readFile(path, "utf8")).toBe(damaged);
 });

@@ -27,6 +27,8 @@ export interface KeyWrapper {
   currentKekId(): string;
   /** Ids of all KEKs that are kept, the current one among them. */
   kekIds(): readonly string[];
+  /** When the current KEK became it, in milliseconds since 1970; undefined where a former version has not recorded it. */
+  rotatedAt(): number | undefined;
   wrap(key: Uint8Array, binding: KeyBinding): Promise<WrappedKey>;
   /** The key in a buffer of its own, for the caller to wipe. @throws KeyCorruptError */
   unwrap(wrapped: WrappedKey, binding: KeyBinding): Promise<Uint8Array>;
@@ -51,50 +53,64 @@ const TAG_BYTES = 16;
 
 interface KekFile {
   readonly current: string;
+  /** Milliseconds since 1970. */
+  readonly rotatedAt?: number;
   /** KEK by id, base64. */
   readonly keys: Readonly<Record<string, string>>;
+}
+
+/** What the file holds. */
+interface Keks {
+  readonly current: string;
+  readonly rotatedAt: number | undefined;
+  readonly byId: ReadonlyMap<string, Buffer>;
+}
+
+export interface KekFileOptions {
+  readonly create: boolean;
+  readonly now: () => Date;
 }
 
 /**
  * KEKs in one file of mode 0600. `create` says whether a missing file may be made: never while keys are stored that only it could open.
  * @throws Error where the file is missing though needed, damaged, or readable by others; the message names the file only
  */
-export function openKekFile(path: string, { create }: { readonly create: boolean }): KeyWrapper {
+export function openKekFile(path: string, { create, now }: KekFileOptions): KeyWrapper {
   const stored = readKekFile(path);
-  if (stored !== undefined) return new FileKeyWrapper(path, stored.current, stored.keks);
+  if (stored !== undefined) return new FileKeyWrapper(path, stored, now);
   if (!create) throw new Error(`${path} is missing, and without it the stored keys cannot be opened: restore it`);
   makePrivateDirectory(dirname(path));
-  const wrapper = new FileKeyWrapper(path, newKekId(), new Map());
-  wrapper.initialize();
-  return wrapper;
+  const first = withNewKek(new Map(), now());
+  writeKekFile(path, first);
+  return new FileKeyWrapper(path, first, now);
 }
 
 class FileKeyWrapper implements KeyWrapper {
   readonly #path: string;
-  #current: string;
-  #keks: ReadonlyMap<string, Buffer>;
+  readonly #now: () => Date;
+  #keks: Keks;
 
-  constructor(path: string, current: string, keks: ReadonlyMap<string, Buffer>) {
+  constructor(path: string, keks: Keks, now: () => Date) {
     this.#path = path;
-    this.#current = current;
     this.#keks = keks;
-  }
-
-  initialize(): void {
-    this.#replace(this.#current, new Map([[this.#current, randomBytes(KEK_BYTES)]]));
+    this.#now = now;
   }
 
   currentKekId(): string {
-    return this.#current;
+    return this.#keks.current;
   }
 
   kekIds(): readonly string[] {
-    return [...this.#keks.keys()];
+    return [...this.#keks.byId.keys()];
+  }
+
+  rotatedAt(): number | undefined {
+    return this.#keks.rotatedAt;
   }
 
   async wrap(key: Uint8Array, binding: KeyBinding): Promise<WrappedKey> {
-    const kekId = this.#current;
-    const kek = this.#keks.get(kekId);
+    const { current: kekId, byId } = this.#keks;
+    const kek = byId.get(kekId);
     if (kek === undefined) throw new Error(`${this.#path} lacks its current key`);
     // A random nonce is safe for 2^32 wraps under one KEK (NIST SP 800-38D, 8.3): more keys than one server ever holds.
     const nonce = randomBytes(NONCE_BYTES);
@@ -105,7 +121,7 @@ class FileKeyWrapper implements KeyWrapper {
   }
 
   async unwrap(wrapped: WrappedKey, binding: KeyBinding): Promise<Uint8Array> {
-    const kek = this.#keks.get(wrapped.kekId);
+    const kek = this.#keks.byId.get(wrapped.kekId);
     const nonce = Buffer.from(wrapped.nonce, "base64");
     const sealed = Buffer.from(wrapped.sealed, "base64");
     const end = sealed.byteLength - TAG_BYTES;
@@ -127,31 +143,29 @@ class FileKeyWrapper implements KeyWrapper {
   }
 
   async rotate(): Promise<string> {
-    const kekId = newKekId();
-    this.#replace(kekId, new Map([...this.#keks, [kekId, randomBytes(KEK_BYTES)]]));
-    return kekId;
+    this.#replace(withNewKek(this.#keks.byId, this.#now()));
+    return this.#keks.current;
   }
 
   async retire(kekId: string): Promise<void> {
-    if (kekId === this.#current) throw new Error("the current key-encryption key cannot be retired");
-    const retired = this.#keks.get(kekId);
+    const { current, byId } = this.#keks;
+    if (kekId === current) throw new Error("the current key-encryption key cannot be retired");
+    const retired = byId.get(kekId);
     if (retired === undefined) return;
-    this.#replace(this.#current, new Map([...this.#keks].filter(([id]) => id !== kekId)));
+    this.#replace({ ...this.#keks, byId: new Map([...byId].filter(([id]) => id !== kekId)) });
     retired.fill(0);
   }
 
   /** On disk first: what is wrapped under a KEK can be opened after any crash. */
-  #replace(current: string, keks: ReadonlyMap<string, Buffer>): void {
-    const keys = Object.fromEntries([...keks].map(([id, kek]) => [id, kek.toString("base64")]));
-    const file: KekFile = { current, keys };
-    writeDurably(this.#path, `${JSON.stringify(file)}\n`, PRIVATE_FILE);
-    this.#current = current;
+  #replace(keks: Keks): void {
+    writeKekFile(this.#path, keks);
     this.#keks = keks;
   }
 }
 
-function newKekId(): string {
-  return randomBytes(8).toString("hex");
+function withNewKek(former: ReadonlyMap<string, Buffer>, at: Date): Keks {
+  const current = randomBytes(8).toString("hex");
+  return { current, rotatedAt: at.getTime(), byId: new Map([...former, [current, randomBytes(KEK_BYTES)]]) };
 }
 
 /** Parts with their lengths before them, so that no two bindings give the same bytes. */
@@ -167,21 +181,28 @@ function associatedData({ keyId, owner, management }: KeyBinding, kekId: string,
   );
 }
 
-function readKekFile(path: string): { current: string; keks: Map<string, Buffer> } | undefined {
+function readKekFile(path: string): Keks | undefined {
   const content = readIfPresent(path);
   if (content === undefined) return undefined;
   if ((statSync(path).mode & 0o077) !== 0) {
     throw new Error(`${path} can be read by others than its owner: restrict it (chmod 600) and start again`);
   }
   try {
-    const { current, keys } = JSON.parse(content.toString("utf8")) as KekFile;
-    const keks = new Map(Object.entries(keys).map(([id, kek]) => [id, Buffer.from(kek, "base64")]));
-    const whole = [...keks.values()].every(({ byteLength }) => byteLength === KEK_BYTES);
-    if (whole && keks.has(current)) return { current, keks };
+    const { current, rotatedAt, keys } = JSON.parse(content.toString("utf8")) as KekFile;
+    const byId = new Map(Object.entries(keys).map(([id, kek]) => [id, Buffer.from(kek, "base64")]));
+    const whole = [...byId.values()].every(({ byteLength }) => byteLength === KEK_BYTES);
+    if (whole && byId.has(current)) return { current, rotatedAt, byId };
   } catch {
     // The parser's message could quote a key; the one below does not.
   } finally {
     content.fill(0);
   }
   throw new Error(`${path} is damaged: restore it from its backup`);
+}
+
+function writeKekFile(path: string, { current, rotatedAt, byId }: Keks): void {
+  const keys = Object.fromEntries([...byId].map(([id, kek]) => [id, kek.toString("base64")]));
+  // JSON leaves out what is undefined.
+  const file = { current, rotatedAt, keys };
+  writeDurably(path, `${JSON.stringify(file)}\n`, PRIVATE_FILE);
 }

@@ -35,7 +35,7 @@ export const entities: Readonly<Record<ServerKind, Composer>> = {
   ca: async (context, db, { pkiDirectory, log }) =>
     createCertificationAuthorityServer({ db, pki: createPki(pkiDirectory), now: context.options.now, log }),
 
-  kss: ({ identity, peers, options: { directory, network, now, log } }, db, { introspection }) =>
+  kss: ({ identity, peers, options: { directory, network, now, log } }, db, { introspection, rotation }) =>
     createKeyStorageServer({
       db,
       dataDirectory: directory,
@@ -44,6 +44,7 @@ export const entities: Readonly<Record<ServerKind, Composer>> = {
       tokenServices: (issuer) => peers.client(TokenService, issuer),
       now,
       introspection,
+      ...(rotation?.kekMs !== undefined && { kekRotationMs: rotation.kekMs }),
       log,
     }),
 
@@ -65,7 +66,7 @@ export const entities: Readonly<Record<ServerKind, Composer>> = {
       now,
     }),
 
-  dssm: async (context, db) => {
+  dssm: async (context, db, { rotation }) => {
     const { signer, trust, peers } = context;
     const { directory, network, now, log } = context.options;
     return createDataSharingManagement({
@@ -90,6 +91,7 @@ export const entities: Readonly<Record<ServerKind, Composer>> = {
         const node = nodes.find(({ proposer }) => proposer) ?? nodes[0];
         return peers.client(SystemManagementService, node?.entity?.identity ?? "").getNodeStatus({});
       },
+      ...(rotation?.tokenKeyMs !== undefined && { tokenKeyRotationMs: rotation.tokenKeyMs }),
       now,
       log,
     });

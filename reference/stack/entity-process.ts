@@ -6,7 +6,7 @@ import type { IdentityFiles } from "../../certs/pki.ts";
 import type { Log } from "../communications/log.ts";
 import { NetworkFile } from "./network.ts";
 import type { EntityPlan } from "./plan.ts";
-import { startEntity } from "./start-entity.ts";
+import { type KeyRotation, startEntity } from "./start-entity.ts";
 
 export interface EntityStart {
   readonly plan: EntityPlan;
@@ -18,6 +18,7 @@ export interface EntityStart {
   readonly host: string;
   readonly revocationRefreshMs: number;
   readonly introspection: "off" | "required";
+  readonly rotation?: KeyRotation;
 }
 
 export async function serveEntity(log: Log): Promise<void> {

@@ -11,7 +11,7 @@ export const launchAltered = async (
   { plan, directory, files, network, pkiDirectory, accessFile, options }: Launch,
   alter: (registrations: readonly Registration[]) => readonly Registration[],
 ): Promise<Started & StartedEntity> => {
-  const { host, log, revocationRefreshMs, introspection } = options;
+  const { host, log, revocationRefreshMs, introspection, rotation } = options;
   const entity = await startEntity({
     plan,
     directory,
@@ -23,6 +23,7 @@ export const launchAltered = async (
     log,
     revocationRefreshMs,
     introspection,
+    ...(rotation && { rotation }),
     alter,
   });
   return { ...entity, ended: new Promise<string>(() => {}) };

@@ -69,6 +69,7 @@ class EntityProcess {
       host: options.host,
       revocationRefreshMs: options.revocationRefreshMs,
       introspection: options.introspection,
+      ...(options.rotation && { rotation: options.rotation }),
     };
     this.#child.stdin?.write(`${JSON.stringify(order)}\n`);
     const failed = this.#ended.then((why) => Promise.reject(new Error(`${plan.name}: ${why}`)));

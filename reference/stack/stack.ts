@@ -29,6 +29,7 @@ import { DataDirectory, DataDirectoryError } from "./data-directory.ts";
 import { type Endpoints, preSharedKeyPath } from "./doors.ts";
 import { NetworkDirectory } from "./network.ts";
 import { deploymentName, type EntityPlan, planEntities, publicationPort, type ServerKind } from "./plan.ts";
+import type { KeyRotation } from "./start-entity.ts";
 
 export interface StackOptions {
   readonly dataDirectory: string;
@@ -38,6 +39,7 @@ export interface StackOptions {
   readonly revocationRefreshMs: number;
   /** Whether key storage asks token management about each token (F4.13.2). */
   readonly introspection: "off" | "required";
+  readonly rotation?: KeyRotation;
   /** Whether DSSM, KSS and DSS open a port for pre-shared keys (AAC1); default no. */
   readonly preSharedKeys?: boolean;
   readonly log: Log;

@@ -14,6 +14,14 @@ import { EntityContext } from "./entity-context.ts";
 import type { Network } from "./network.ts";
 import type { EntityPlan } from "./plan.ts";
 
+/** After how long an entity replaces keys of its own that are no certificate's; what is left out is as the entity has it. */
+export interface KeyRotation {
+  /** Of key storage: the key under which it stores keys. */
+  readonly kekMs?: number;
+  /** Of the management: the key that signs access tokens. */
+  readonly tokenKeyMs?: number;
+}
+
 export interface EntityStartOptions {
   readonly plan: EntityPlan;
   readonly directory: string;
@@ -26,6 +34,7 @@ export interface EntityStartOptions {
   readonly log: Log;
   readonly revocationRefreshMs: number;
   readonly introspection: "off" | "required";
+  readonly rotation?: KeyRotation;
   /** What is served instead of the services as they are. */
   readonly alter?: (registrations: readonly Registration[]) => readonly Registration[];
   /** What stands at its doors instead of the guards as they are, by the door's name. */
