@@ -16,6 +16,7 @@ import type { Peer } from "../communications/peer.ts";
 import { standardGuards } from "../communications/server.ts";
 import { implement, type Registration } from "../communications/service.ts";
 import { Clock, collect, openDatabase, peerOf, temporaryDirectory } from "../store/entity.fixture.ts";
+import type { DataStorageLimits } from "./data-storage.ts";
 import { createDataStorageServer, type DataStorageServer } from "./server.ts";
 
 export const MIB = 1024 * 1024;
@@ -32,12 +33,14 @@ export let directory: Awaited<ReturnType<typeof temporaryDirectory>>;
 export let clock: Clock;
 export let db: Level<string, string>;
 export let server: DataStorageServer;
+let limits: Partial<DataStorageLimits>;
 
 /** Every test of the file has a server of its own. */
 export function serverForEachTest(): void {
   beforeEach(async () => {
     directory = await temporaryDirectory();
     clock = new Clock();
+    limits = {};
     await startServer();
   });
   afterEach(async () => {
@@ -53,6 +56,7 @@ export async function startServer(): Promise<void> {
     dataDirectory: directory.path,
     identity: "urn:x1410:entity:dss:one",
     registry: new Set([dssm.identity, otherDssm.identity]),
+    limits,
     now: clock.now,
   });
   await server.start();
@@ -66,6 +70,11 @@ export async function stopServer(): Promise<void> {
 export async function restart(): Promise<void> {
   await stopServer();
   await startServer();
+}
+
+export async function restartWith(given: Partial<DataStorageLimits>): Promise<void> {
+  limits = given;
+  await restart();
 }
 
 const guards = standardGuards({

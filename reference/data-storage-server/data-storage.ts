@@ -20,13 +20,41 @@ import type { Log } from "../communications/log.ts";
 import { peerKey } from "../communications/peer.ts";
 import { refusal } from "../communications/refusal.ts";
 import { implement, type Registration } from "../communications/service.ts";
+import { Holdings } from "../store/holdings.ts";
 import { hashBeginning, type PackageFiles } from "./package-files.ts";
 import type { PackageRow, PackageTable } from "./package-table.ts";
-import { isStored, receivePackage, registrationOver, withoutUpload } from "./package-upload.ts";
+import {
+  isStored,
+  type PackageUploadDependencies,
+  receivePackage,
+  registrationOver,
+  withoutUpload,
+} from "./package-upload.ts";
 import { UploadTurns } from "./upload-turns.ts";
 
 /** A registration that is not filled by then ends. */
 export const REGISTRATION_LIFETIME_MS = 24 * 60 * 60_000;
+
+/** For one identity. */
+export interface DataStorageLimits {
+  /** Registrations that are neither filled nor over. */
+  readonly openRegistrations: number;
+  /** Packages, and bytes of them, that are stored or on their way. */
+  readonly storedPackages: number;
+  readonly storedBytes: number;
+  /** Of one package. */
+  readonly packageBytes: number;
+}
+
+const GIB = 1024 ** 3;
+
+/** Generous: what one user has is small, and what many make together is the operator's to judge. */
+export const defaultDataStorageLimits: DataStorageLimits = {
+  openRegistrations: 10_000,
+  storedPackages: 100_000,
+  storedBytes: 1024 * GIB,
+  packageBytes: 64 * GIB,
+};
 
 export interface DataStorageDependencies {
   readonly table: PackageTable;
@@ -34,6 +62,7 @@ export interface DataStorageDependencies {
   /** The data storage server. */
   readonly identity: string;
   readonly registry: EntityRegistry;
+  readonly limits: DataStorageLimits;
   readonly now: () => Date;
   readonly log: Log;
 }
@@ -42,6 +71,8 @@ export interface DataStorage {
   readonly registration: Registration<typeof DataStorageService>;
   /** Brings rows and files into agreement after a crash. Before the first call is served. */
   reconcile(): Promise<void>;
+  /** Counts what each identity holds. Before the first call is served. */
+  count(): Promise<void>;
   /** Removes uploads whose registration has ended, and forgets what nobody can ask for any more. */
   sweep(): Promise<void>;
   /** Stops the uploads under way, each resumable. */
@@ -49,7 +80,9 @@ export interface DataStorage {
 }
 
 export function createDataStorage(dependencies: DataStorageDependencies): DataStorage {
-  const { table, files, identity, registry, now, log } = dependencies;
+  const { table, files, identity, registry, limits, now, log } = dependencies;
+  const { openRegistrations: registrations, storedPackages: objects, storedBytes: bytes, packageBytes } = limits;
+  const holdings = new Holdings({ limits: { registrations, objects, bytes }, now });
   const turns = new UploadTurns();
   const requestMutex = new KeyedMutex();
   /** For the rows of stored packages; the upload part of a row belongs to whoever has the turn. */
@@ -74,10 +107,17 @@ export function createDataStorage(dependencies: DataStorageDependencies): DataSt
     const expiresAt = registeredAt + REGISTRATION_LIFETIME_MS;
     const packageId = randomBytes(16).toString("hex");
     const row: PackageRow = { owner, management, readers, requestId, registeredAt, expiresAt, inUse: false };
-    await table.register(packageId, row);
+    holdings.register(owner, packageId, expiresAt);
+    try {
+      await table.register(packageId, row);
+    } catch (cause) {
+      holdings.endRegistration(owner, packageId);
+      throw cause;
+    }
     return { packageId, row };
   };
 
+  const receiving: PackageUploadDependencies = { table, files, turns, holdings, packageBytes, now };
   const registration = implement(DataStorageService, {
     async registerPackage(request, context) {
       const owner = context.values.get(peerKey).identity;
@@ -94,7 +134,7 @@ export function createDataStorage(dependencies: DataStorageDependencies): DataSt
 
     async storePackage(requests, context) {
       const owner = context.values.get(peerKey).identity;
-      const { upload, storedAt } = await receivePackage({ table, files, turns, now }, owner, requests);
+      const { upload, storedAt } = await receivePackage(receiving, owner, requests);
       return create(StorePackageResponseSchema, {
         storedAt: timestampFromMs(storedAt),
         size: BigInt(upload.size),
@@ -136,6 +176,8 @@ export function createDataStorage(dependencies: DataStorageDependencies): DataSt
           const { storedAt: _gone, ...rest } = withoutUpload(latest);
           await table.replace(packageId, { ...rest, deletedAt: now().getTime() });
           await files.remove(packageId);
+          holdings.endRegistration(caller, packageId);
+          holdings.release(caller, packageId);
         }),
       );
       return create(DeletePackageResponseSchema);
@@ -187,6 +229,17 @@ export function createDataStorage(dependencies: DataStorageDependencies): DataSt
       const unknown = [...present].filter((packageId) => !known.has(packageId)).length;
       if (unknown > 0) log.warn("package files without a row are left alone", { files: unknown });
     },
+    async count() {
+      const registered: { owner: string; id: string; expiresAt: number }[] = [];
+      for await (const id of table.ids()) {
+        const row = await table.get(id);
+        if (row === undefined || row.deletedAt !== undefined) continue;
+        const { owner, expiresAt, upload } = row;
+        if (!isStored(row)) registered.push({ owner, id, expiresAt });
+        if (upload !== undefined) holdings.recallObject(owner, id, upload.size);
+      }
+      holdings.recall(registered);
+    },
     async sweep() {
       for await (const packageId of table.ids()) {
         await turns.ifFree(packageId, async () => {
@@ -196,6 +249,7 @@ export function createDataStorage(dependencies: DataStorageDependencies): DataSt
             await table.replace(packageId, withoutUpload(row));
             await files.removePart(packageId);
           }
+          if (registrationOver(row, now())) holdings.release(row.owner, packageId);
           if (table.forgettable(row, now().getTime())) await table.forget(packageId, row);
         });
       }

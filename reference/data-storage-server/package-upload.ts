@@ -4,6 +4,7 @@ import type { FileHandle } from "node:fs/promises";
 import type { StorePackageOpen, StorePackageRequest } from "../../gen/x1410/v1/data_storage_pb.ts";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { refusal } from "../communications/refusal.ts";
+import type { Holdings } from "../store/holdings.ts";
 import { hashBeginning, type PackageFiles } from "./package-files.ts";
 import type { PackageRow, PackageTable } from "./package-table.ts";
 import type { Turn, UploadTurns } from "./upload-turns.ts";
@@ -15,6 +16,9 @@ export interface PackageUploadDependencies {
   readonly table: PackageTable;
   readonly files: PackageFiles;
   readonly turns: UploadTurns;
+  readonly holdings: Holdings;
+  /** The longest package that is taken. */
+  readonly packageBytes: number;
   readonly now: () => Date;
 }
 
@@ -70,6 +74,8 @@ export async function receivePackage(
 class Upload {
   readonly #table: PackageTable;
   readonly #files: PackageFiles;
+  readonly #holdings: Holdings;
+  readonly #packageBytes: number;
   readonly #now: () => Date;
   readonly #announced: Announcement;
   readonly #turn: Turn;
@@ -77,10 +83,12 @@ class Upload {
   /** Bytes in the file. */
   #received: number;
 
-  constructor({ table, files, now }: PackageUploadDependencies, announced: Announcement, row: PackageRow, turn: Turn) {
-    this.#table = table;
-    this.#files = files;
-    this.#now = now;
+  constructor(dependencies: PackageUploadDependencies, announced: Announcement, row: PackageRow, turn: Turn) {
+    this.#table = dependencies.table;
+    this.#files = dependencies.files;
+    this.#holdings = dependencies.holdings;
+    this.#packageBytes = dependencies.packageBytes;
+    this.#now = dependencies.now;
     this.#announced = announced;
     this.#row = row;
     this.#turn = turn;
@@ -90,6 +98,9 @@ class Upload {
   async receive(messages: AsyncIterator<StorePackageRequest>): Promise<StoredRow> {
     const { packageId, size, sha256, offset } = this.#announced;
     if (offset > (this.#row.upload?.committed ?? 0)) throw refusal(ErrorReason.OFFSET_OUT_OF_RANGE, "open.offset");
+    if (size > this.#packageBytes) throw refusal(ErrorReason.QUOTA_EXCEEDED, "open.size");
+    // All that was announced counts from the beginning, so that many uploads at once cannot exceed together what each alone may.
+    this.#holdings.hold(this.#row.owner, packageId, size);
     await this.#commit();
     const file = await this.#files.openPart(packageId, offset);
     let verified: boolean;
@@ -112,6 +123,7 @@ class Upload {
     const storedAt = this.#now().getTime();
     const stored: StoredRow = { ...this.#row, upload: { size, sha256, committed: size }, storedAt };
     await this.#table.replace(packageId, stored);
+    this.#holdings.endRegistration(stored.owner, packageId);
     return stored;
   }
 
@@ -148,6 +160,7 @@ class Upload {
   async #drop(): Promise<void> {
     await this.#table.replace(this.#announced.packageId, withoutUpload(this.#row));
     await this.#files.removePart(this.#announced.packageId);
+    this.#holdings.release(this.#row.owner, this.#announced.packageId);
   }
 }
 

@@ -6,7 +6,7 @@ import type { Registration } from "../communications/service.ts";
 import type { Store } from "../store/durable-batch.ts";
 import { type RecurringTask, repeat } from "../store/recurring-task.ts";
 import { createDataDistribution } from "./data-distribution.ts";
-import { createDataStorage } from "./data-storage.ts";
+import { createDataStorage, type DataStorageLimits, defaultDataStorageLimits } from "./data-storage.ts";
 import { PackageFiles } from "./package-files.ts";
 import { checkInventory } from "./package-inventory.ts";
 import { PackageTable } from "./package-table.ts";
@@ -21,6 +21,7 @@ export interface DataStorageServerDependencies {
   /** urn:x1410:entity:dss:NAME */
   readonly identity: string;
   readonly registry: EntityRegistry;
+  readonly limits?: Partial<DataStorageLimits>;
   readonly now: () => Date;
   readonly log?: Log;
 }
@@ -37,7 +38,8 @@ export function createDataStorageServer(dependencies: DataStorageServerDependenc
   const { db, dataDirectory, identity, registry, now, log = silentLog } = dependencies;
   const table = new PackageTable(db.sublevel("data-storage", {}));
   const files = new PackageFiles(join(dataDirectory, "packages"));
-  const storage = createDataStorage({ table, files, identity, registry, now, log });
+  const limits = { ...defaultDataStorageLimits, ...dependencies.limits };
+  const storage = createDataStorage({ table, files, identity, registry, limits, now, log });
   const distribution = createDataDistribution({ table, files, now, log });
   let sweeping: RecurringTask | undefined;
   return {
@@ -47,6 +49,7 @@ export function createDataStorageServer(dependencies: DataStorageServerDependenc
       await storage.reconcile();
       await checkInventory(table, files);
       await storage.sweep();
+      await storage.count();
       sweeping = repeat("sweep packages", SWEEP_INTERVAL_MS, () => storage.sweep(), log);
     },
     async close() {

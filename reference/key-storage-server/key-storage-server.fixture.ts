@@ -12,6 +12,7 @@ import type { Peer } from "../communications/peer.ts";
 import { standardGuards } from "../communications/server.ts";
 import { implement, type Registration } from "../communications/service.ts";
 import { Clock, openDatabase, peerOf, temporaryDirectory } from "../store/entity.fixture.ts";
+import type { KeyStorageLimits } from "./key-storage.ts";
 import { createKeyStorageServer, type KeyStorageServer, ROTATION_ORDER } from "./server.ts";
 import { KSS, TokenIssuer } from "./token.fixture.ts";
 
@@ -32,6 +33,7 @@ export let db: Level<string, string>;
 export let server: KeyStorageServer;
 export let introspection: "off" | "required";
 let kekRotationMs: number;
+let limits: Partial<KeyStorageLimits>;
 /** Settles when the server of now has wrapped its keys anew, or could not. */
 export let wrappedAnew: PromiseWithResolvers<"done" | "failed">;
 
@@ -44,12 +46,18 @@ export function serverForEachTest(): void {
     otherIssuer = new TokenIssuer(otherDssm.identity, clock.now);
     introspection = "off";
     kekRotationMs = 90 * DAY;
+    limits = {};
     await startServer();
   });
   afterEach(async () => {
     await stopServer();
     await directory.remove();
   });
+}
+
+export async function restartWith(given: Partial<KeyStorageLimits>): Promise<void> {
+  limits = given;
+  await restart();
 }
 
 /** For servers from the next start on. */
@@ -79,6 +87,7 @@ export async function startServer(): Promise<void> {
     now: clock.now,
     introspection,
     kekRotationMs,
+    limits,
     log,
   });
   await server.start();

@@ -25,12 +25,23 @@ import { type Peer, peerKey } from "../communications/peer.ts";
 import { reasonOf, refusal, subjectOf } from "../communications/refusal.ts";
 import { implement, type Registration } from "../communications/service.ts";
 import { commit, put, type Store } from "../store/durable-batch.ts";
+import { Holdings } from "../store/holdings.ts";
 import { type KeyRow, KeyTable } from "./key-table.ts";
 import { KeyCorruptError, type KeyWrapper } from "./key-wrapping.ts";
 import { TokenRedemptions } from "./token-redemption.ts";
 
 /** A registration that is not filled by then ends. */
 export const REGISTRATION_LIFETIME_MS = 24 * 60 * 60_000;
+
+/** For one identity. */
+export interface KeyStorageLimits {
+  /** Registrations that are neither filled nor over. */
+  readonly openRegistrations: number;
+  readonly storedKeys: number;
+}
+
+/** Generous: what one user has is small, and what many make together is the operator's to judge. */
+export const defaultKeyStorageLimits: KeyStorageLimits = { openRegistrations: 10_000, storedKeys: 100_000 };
 
 export interface KeyStorageDependencies {
   /** Of key storage management alone. */
@@ -39,6 +50,7 @@ export interface KeyStorageDependencies {
   readonly identity: string;
   readonly registry: EntityRegistry;
   readonly wrapper: KeyWrapper;
+  readonly limits: KeyStorageLimits;
   readonly tokenVerification: Client<typeof TokenVerificationService>;
   readonly now: () => Date;
   readonly log: Log;
@@ -46,6 +58,8 @@ export interface KeyStorageDependencies {
 
 export interface KeyStorage {
   readonly registration: Registration<typeof KeyStorageService>;
+  /** Counts what each identity holds. Before the first call is served. */
+  count(): Promise<void>;
   /**
    * Wraps every key anew that is not under the current key-encryption key, and retires those that then wrap nothing. Stopped by `signal`,
    * it leaves the rest for the next time.
@@ -56,8 +70,12 @@ export interface KeyStorage {
 }
 
 export function createKeyStorage(dependencies: KeyStorageDependencies): KeyStorage {
-  const { store, identity, registry, wrapper, tokenVerification, now, log } = dependencies;
+  const { store, identity, registry, wrapper, limits, tokenVerification, now, log } = dependencies;
   const table = new KeyTable(store);
+  const holdings = new Holdings({
+    limits: { registrations: limits.openRegistrations, objects: limits.storedKeys, bytes: Number.POSITIVE_INFINITY },
+    now,
+  });
   const redemptions = new TokenRedemptions({ store, now });
   const requestMutex = new KeyedMutex();
   const keyMutex = new KeyedMutex();
@@ -90,7 +108,13 @@ export function createKeyStorage(dependencies: KeyStorageDependencies): KeyStora
       expiresAt: registeredAt + REGISTRATION_LIFETIME_MS,
       inUse: false,
     };
-    await commit(store, table.registered(keyId, row));
+    holdings.register(owner, keyId, row.expiresAt);
+    try {
+      await commit(store, table.registered(keyId, row));
+    } catch (cause) {
+      holdings.endRegistration(owner, keyId);
+      throw cause;
+    }
     return { keyId, row };
   };
 
@@ -131,7 +155,14 @@ export function createKeyStorage(dependencies: KeyStorageDependencies): KeyStora
     }
     if (registrationOver(row)) throw refusal(ErrorReason.REGISTRATION_EXPIRED, keyId);
     const at = now().getTime();
-    await seal(keyId, row, key, at);
+    holdings.hold(owner, keyId, 0);
+    try {
+      await seal(keyId, row, key, at);
+    } catch (cause) {
+      holdings.release(owner, keyId);
+      throw cause;
+    }
+    holdings.endRegistration(owner, keyId);
     return at;
   };
 
@@ -215,6 +246,8 @@ export function createKeyStorage(dependencies: KeyStorageDependencies): KeyStora
         if (row.deletedAt !== undefined) return;
         if (row.inUse) throw refusal(ErrorReason.OBJECT_IN_USE, keyId);
         await commit(store, table.deleted(keyId, row, now().getTime()));
+        holdings.endRegistration(caller, keyId);
+        holdings.release(caller, keyId);
       });
       return create(DeleteKeyResponseSchema);
     },
@@ -245,6 +278,18 @@ export function createKeyStorage(dependencies: KeyStorageDependencies): KeyStora
 
   return {
     registration,
+    async count() {
+      const registered: { owner: string; id: string; expiresAt: number }[] = [];
+      for await (const id of table.keys.keys()) {
+        // Whose a damaged row is nobody knows.
+        const row = await table.get(id).catch(() => undefined);
+        if (row === undefined || row.deletedAt !== undefined) continue;
+        const { owner, expiresAt, stored } = row;
+        if (stored === undefined) registered.push({ owner, id, expiresAt });
+        else holdings.recallObject(owner, id, 0);
+      }
+      holdings.recall(registered);
+    },
     async rewrap(signal) {
       const current = wrapper.currentKekId();
       const former = new Set(wrapper.kekIds().filter((kekId) => kekId !== current));

@@ -10,7 +10,7 @@ import type { Store } from "../store/durable-batch.ts";
 import { type RecurringTask, repeat } from "../store/recurring-task.ts";
 import { rotationCheckMs, rotationDue } from "../store/rotation-schedule.ts";
 import type { TokenServices } from "./issuer-keys.ts";
-import { createKeyStorage } from "./key-storage.ts";
+import { createKeyStorage, defaultKeyStorageLimits, type KeyStorageLimits } from "./key-storage.ts";
 import { KeyTable } from "./key-table.ts";
 import { openKekFile } from "./key-wrapping.ts";
 import { createTokenVerification } from "./token-verification.ts";
@@ -35,13 +35,14 @@ export interface KeyStorageServerDependencies {
   readonly introspection: "off" | "required";
   /** After this time a key-encryption key is replaced; default 90 days. */
   readonly kekRotationMs?: number;
+  readonly limits?: Partial<KeyStorageLimits>;
   readonly log?: Log;
 }
 
 export interface KeyStorageServer {
   readonly registrations: readonly Registration[];
   /**
-   * Sweeps, and resumes the wrapping anew that a crash or a stop has interrupted. From then on the key-encryption key is replaced when it is time
+   * Sweeps and counts, and resumes the wrapping anew that a crash or a stop has interrupted. From then on the key-encryption key is replaced when it is time
    * or ordered.
    */
   start(): Promise<void>;
@@ -61,6 +62,7 @@ export async function createKeyStorageServer(dependencies: KeyStorageServerDepen
     identity,
     registry,
     wrapper,
+    limits: { ...defaultKeyStorageLimits, ...dependencies.limits },
     // Both are components of one entity: to token verification the caller is this server.
     tokenVerification: bindDirect(verification, { peer: directPeer(identity) }),
     now,
@@ -95,6 +97,7 @@ export async function createKeyStorageServer(dependencies: KeyStorageServerDepen
     registrations: [storage.registration, verification],
     async start() {
       await storage.sweep();
+      await storage.count();
       recurring.push(
         repeat("sweep keys", SWEEP_INTERVAL_MS, () => storage.sweep(), log),
         repeat("keep key-encryption key", rotationCheckMs(kekRotationMs), keepKek, log),
