@@ -128,7 +128,8 @@ export const validStorageMutants: readonly Mutant[] = [
     foundBy: ["TP/KSS/TV/BV-10"],
     alterations: [
       unary(storeKey, (original) => (request, context) => {
-        secrets.set(request.keyId, request.key);
+        // A copy: the reference wipes the key that it was given.
+        secrets.set(request.keyId, request.key.slice());
         return original(request, context);
       }),
       unary(getKey, (original) => async (request, context) => {

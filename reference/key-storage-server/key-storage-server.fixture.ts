@@ -2,10 +2,11 @@
 import { randomBytes } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { create } from "@bufbuild/protobuf";
 import type { Client } from "@connectrpc/connect";
 import { Level } from "level";
 import { afterEach, beforeEach } from "vitest";
-import { KeyStorageService } from "../../gen/x1410/v1/key_storage_pb.ts";
+import { KeyStorageService, StoreKeyRequestSchema } from "../../gen/x1410/v1/key_storage_pb.ts";
 import { bindDirect } from "../communications/direct-binding.ts";
 import { type Log, silentLog } from "../communications/log.ts";
 import type { Peer } from "../communications/peer.ts";
@@ -114,7 +115,15 @@ const guards = standardGuards({ registrations: [implement(KeyStorageService, {})
 
 export function as(peer: Peer): Client<typeof KeyStorageService> {
   const registration = server.registrations.find(({ service }) => service === KeyStorageService);
-  return bindDirect(registration as Registration<typeof KeyStorageService>, { peer, guards });
+  const client = bindDirect(registration as Registration<typeof KeyStorageService>, { peer, guards });
+  // The server wipes the key that it is given. Over the wire that is a copy, here it would be the test's own.
+  return {
+    ...client,
+    storeKey(request, options) {
+      const { keyId, key } = create(StoreKeyRequestSchema, request);
+      return client.storeKey({ keyId, key: key.slice() }, options);
+    },
+  };
 }
 
 /** Stands in for what the database does with a batch, until the next start. `proceed` does it. */

@@ -198,8 +198,12 @@ export function createKeyStorage(dependencies: KeyStorageDependencies): KeyStora
 
     async storeKey({ keyId, key }, context) {
       const owner = context.values.get(peerKey).identity;
-      const at = await keyMutex.run(keyId, () => storeKey(owner, keyId, key));
-      return create(StoreKeyResponseSchema, { storedAt: timestampFromMs(at) });
+      try {
+        const at = await keyMutex.run(keyId, () => storeKey(owner, keyId, key));
+        return create(StoreKeyResponseSchema, { storedAt: timestampFromMs(at) });
+      } finally {
+        key.fill(0);
+      }
     },
 
     async getKeyStatus({ keyId }, context) {
