@@ -101,12 +101,19 @@ test("a token is a JWT after RFC 9068, bound to the certificate and to one key",
   expect(expiresAt && timestampDate(expiresAt).getTime()).toBe((seconds + 300) * 1000);
 });
 
-test("a token never outlives the permission, and a later end does not prolong it", async () => {
-  const short = await as(management).createToken({ ...order, notAfter: timestampFromMs(start + 60_900) });
-  expect((await verify(short.accessToken)).payload.exp).toBe(Math.floor((start + 60_900) / 1000));
-  const other = { ...order, accessId: "b".repeat(32), notAfter: timestampFromMs(start + 86_400_000) };
-  const long = await as(management).createToken(other);
-  expect((await verify(long.accessToken)).payload.exp).toBe(Math.floor(start / 1000) + 300);
+test("a token never outlives the permission, and a later end does not prolong it; it names the end of the permission", async () => {
+  const claims = async (accessId: string, notAfter?: number) => {
+    const end = notAfter === undefined ? {} : { notAfter: timestampFromMs(notAfter) };
+    const { accessToken } = await as(management).createToken({ ...order, accessId, ...end });
+    const { exp, authorization_details: details } = (await verify(accessToken)).payload;
+    return { exp, end: (details as { not_after?: number }[])[0]?.not_after };
+  };
+  const short = Math.floor((start + 60_900) / 1000);
+  expect(await claims("a".repeat(32), start + 60_900)).toEqual({ exp: short, end: short });
+  const seconds = Math.floor(start / 1000);
+  const later = start + 86_400_000;
+  expect(await claims("b".repeat(32), later)).toEqual({ exp: seconds + 300, end: Math.floor(later / 1000) });
+  expect(await claims("c".repeat(32))).toEqual({ exp: seconds + 300, end: undefined });
 });
 
 test("the same order gets the same claims again: later, at once, after a restart, under a new key", async () => {

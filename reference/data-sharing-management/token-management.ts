@@ -21,7 +21,7 @@ import { rotationDue } from "../store/rotation-schedule.ts";
 import { TOKEN_ALGORITHM, type TokenKeys } from "./token-keys.ts";
 
 /** No token lives longer than this. */
-const TOKEN_LIFETIME_MS = 5 * 60_000;
+const TOKEN_LIFETIME_S = 5 * 60;
 
 /** Type of the entry in `authorization_details` (RFC 9396) that names what a token opens. */
 const AUTHORIZATION_TYPE = "x1410_key";
@@ -60,6 +60,8 @@ interface IssuedToken {
   /** NumericDate (RFC 7519): seconds since 1970. */
   readonly issuedAt: number;
   readonly expiresAt: number;
+  /** When the permission ends; absent where it does not, and in what a former version has issued. */
+  readonly notAfter?: number;
   readonly revoked: boolean;
 }
 
@@ -143,7 +145,9 @@ export function createTokenManagement(dependencies: TokenManagementDependencies)
 
 function newToken(order: CreateTokenRequest, at: Date): IssuedToken {
   const issuedAt = Math.floor(at.getTime() / 1000);
-  const notAfterMs = order.notAfter === undefined ? Number.POSITIVE_INFINITY : timestampDate(order.notAfter).getTime();
+  // Rounded down, so that the token never outlives the permission by a part of a second.
+  const notAfter =
+    order.notAfter === undefined ? undefined : Math.floor(timestampDate(order.notAfter).getTime() / 1000);
   return {
     tokenId: randomBytes(16).toString("hex"),
     accessId: order.accessId,
@@ -154,8 +158,8 @@ function newToken(order: CreateTokenRequest, at: Date): IssuedToken {
     keyServer: order.keyServerIdentity,
     packageId: order.packageId,
     issuedAt,
-    // Rounded down, so that the token never outlives the permission by a part of a second.
-    expiresAt: Math.floor(Math.min(issuedAt * 1000 + TOKEN_LIFETIME_MS, notAfterMs) / 1000),
+    expiresAt: Math.min(issuedAt + TOKEN_LIFETIME_S, notAfter ?? Number.POSITIVE_INFINITY),
+    ...(notAfter !== undefined && { notAfter }),
     revoked: false,
   };
 }
@@ -191,6 +195,8 @@ function signed(token: IssuedToken, issuer: string, keys: TokenKeys): Promise<st
         package_id: token.packageId,
         contract: token.contractAddress,
         access_id: token.accessId,
+        // Clocks may differ by a minute at `exp`, but not where the provider's permission ends.
+        ...(token.notAfter !== undefined && { not_after: token.notAfter }),
       },
     ],
   })

@@ -143,6 +143,12 @@ describe("what is no valid token", () => {
         authorization_details: [{ ...authorization(keyId), access_id: undefined }],
       }),
     ],
+    [
+      "whose permission ends at no time",
+      () => ({
+        authorization_details: [{ ...authorization(keyId), not_after: "never" }],
+      }),
+    ],
   ])("a token %s", async (_what, claims) => {
     registered.add(KSS);
     (await refused(await issuer.issue(order, claims()))).toBe("UNAUTHENTICATED TOKEN_INVALID");
@@ -157,6 +163,26 @@ describe("time", () => {
   test("a token is good until its end and the skew, and no longer", async () => {
     const token = await issuer.issue(order);
     clock.advance(6 * MINUTE - 1);
+    await ask(token);
+    clock.advance(1);
+    expect(await refusalOf(ask(token))).toBe("UNAUTHENTICATED TOKEN_EXPIRED");
+  });
+
+  test("where the permission ends, the token does at once, without any skew", async () => {
+    const ends = seconds() + 120;
+    const claims = { exp: ends, authorization_details: [{ ...authorization(keyId), not_after: ends }] };
+    const token = await issuer.issue(order, claims);
+    clock.advance(ends * 1000 - clock.now().getTime() - 1);
+    await ask(token);
+    clock.advance(1);
+    expect(await refusalOf(ask(token))).toBe("UNAUTHENTICATED TOKEN_EXPIRED");
+  });
+
+  test("a permission that ends within the skew after the token ends with itself", async () => {
+    const ends = seconds() + 310;
+    const authorizations = [{ ...authorization(keyId), not_after: ends }];
+    const token = await issuer.issue(order, { authorization_details: authorizations });
+    clock.advance(ends * 1000 - clock.now().getTime() - 1);
     await ask(token);
     clock.advance(1);
     expect(await refusalOf(ask(token))).toBe("UNAUTHENTICATED TOKEN_EXPIRED");

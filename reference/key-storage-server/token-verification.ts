@@ -47,6 +47,8 @@ interface Claims {
 interface Authorization {
   readonly accessId: string;
   readonly contract: string;
+  /** When the permission ends, NumericDate; undefined where the token does not say. */
+  readonly notAfter: number | undefined;
 }
 
 export function createTokenVerification(
@@ -92,7 +94,11 @@ export function createTokenVerification(
       // RFC 8705, 3: a stolen token is worth nothing with another certificate.
       const thumbprint = Buffer.from(consumerCertificateSha256).toString("base64url");
       if (claims.certificateThumbprint !== thumbprint) throw refusal(ErrorReason.TOKEN_BINDING_MISMATCH);
-      const { accessId, contract } = authorizationFor(keyId, claims);
+      const { accessId, contract, notAfter } = authorizationFor(keyId, claims);
+      // The permission ends by this server's clock alone: no skew prolongs what the provider has allowed.
+      if (notAfter !== undefined && now().getTime() >= notAfter * 1000) {
+        throw refusal(ErrorReason.TOKEN_EXPIRED, "not_after");
+      }
       if (introspection === "required") await introspect(claims);
       return create(VerifyTokenResponseSchema, {
         issuer: claims.issuer,
@@ -155,9 +161,10 @@ function authorizationFor(keyId: string, { authorizationDetails }: Claims): Auth
   const details: unknown[] = Array.isArray(authorizationDetails) ? authorizationDetails : [];
   for (const detail of details) {
     if (!isObject(detail) || detail["type"] !== AUTHORIZATION_TYPE || detail["key_id"] !== keyId) continue;
-    const { contract, access_id: accessId } = detail;
+    const { contract, access_id: accessId, not_after: notAfter } = detail;
     if (typeof contract !== "string" || typeof accessId !== "string") throw invalid("authorization_details");
-    return { contract, accessId };
+    if (notAfter !== undefined && !isTime(notAfter)) throw invalid("authorization_details");
+    return { contract, accessId, notAfter };
   }
   throw refusal(ErrorReason.TOKEN_KEY_MISMATCH);
 }

@@ -72,7 +72,8 @@ export type CreateTokenRequest = Message<"x1410.v1.CreateTokenRequest"> & {
   packageId: string;
 
   /**
-   * The token ends with the access permission at the latest; absent where none applies.
+   * The token ends with the access permission at the latest; absent where none applies. The token repeats it, in whole seconds since 1970, as
+   * not_after of its entry in authorization_details: a key storage server MAY enforce that without allowing for clock skew.
    *
    * @generated from field: google.protobuf.Timestamp not_after = 8;
    */
