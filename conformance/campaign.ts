@@ -48,9 +48,6 @@ export interface CampaignOptions {
   onResult?(result: PurposeResult, purpose: Purpose): void;
 }
 
-/** Longest wait for the handshakes before the campaign. */
-const PREFLIGHT_MS = 5_000;
-
 /** Performs the purposes on the stage, and closes the stage. */
 export async function campaign(stage: Stage, options: CampaignOptions): Promise<Report> {
   const { purposes, filters, expectedFailures: expected } = options;
@@ -68,7 +65,7 @@ export async function campaign(stage: Stage, options: CampaignOptions): Promise<
   const selection = select(purposes, situation, filters);
   options.onSelection?.(selection);
   const { bench } = stage;
-  const entities = bench === undefined ? await preflight(stage.target, PREFLIGHT_MS) : [reportedClient(bench)];
+  const entities = bench === undefined ? await preflight(stage.target) : [reportedClient(bench)];
   const away = new Map(entities.filter(({ reached }) => !reached).map(({ role, problem }) => [role, problem] as const));
   const results = await perform(stage, selection.selected, away, options);
   const leftBehind = [...results.flatMap((result) => result.leftBehind), ...(await stage.close())];

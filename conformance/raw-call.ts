@@ -1,20 +1,16 @@
 // Calls that no client library would make, on bare HTTP/2 over mutual TLS: broken frames, unknown methods, streams reset at once.
 import { type ClientHttp2Session, type ClientHttp2Stream, connect as connectHttp2 } from "node:http2";
-import { connect as connectTls, type TLSSocket } from "node:tls";
+import type { TLSSocket } from "node:tls";
 import { Inconclusive } from "./procedures/procedure.ts";
-import type { Credential } from "./target.ts";
+import { type Handshake, openTls } from "./tls-probe.ts";
 
 export interface RawAnswer {
   /** Status of gRPC, 0 for OK; undefined where the stream was reset or the connection closed. */
   readonly code: number | undefined;
+  /** Status of HTTP; undefined where no headers came. */
+  readonly httpStatus: number | undefined;
   /** Bytes of the answer, frames of gRPC. */
   readonly body: Buffer;
-}
-
-export interface RawEndpoint {
-  readonly endpoint: string;
-  readonly trustAnchorsPem: string;
-  readonly credential: Credential;
 }
 
 export class RawConnection {
@@ -29,18 +25,8 @@ export class RawConnection {
   }
 
   /** @throws Inconclusive where no connection comes about */
-  static open({ endpoint, trustAnchorsPem, credential }: RawEndpoint, timeoutMs = 5_000): Promise<RawConnection> {
-    const at = endpoint.lastIndexOf(":");
-    const socket = connectTls({
-      host: endpoint.slice(0, at).replace(/^\[(.*)\]$/, "$1"),
-      port: Number(endpoint.slice(at + 1)),
-      ALPNProtocols: ["h2"],
-      ca: trustAnchorsPem,
-      cert: credential.certificateChainPem,
-      key: credential.privateKeyPem,
-      // The name is a URI, which the preflight has compared.
-      checkServerIdentity: () => undefined,
-    });
+  static open({ endpoint, timeoutMs, tls }: Handshake): Promise<RawConnection> {
+    const socket = openTls({ endpoint, tls });
     return new Promise((resolve, reject) => {
       const failed = (why: string) => {
         socket.destroy();
@@ -59,11 +45,11 @@ export class RawConnection {
   }
 
   /** Opens a call and sends nothing of it. @param path package.Service/Method */
-  begin(path: string, timeoutMs: number): ClientHttp2Stream {
+  begin(path: string, timeoutMs: number, contentType = "application/grpc"): ClientHttp2Stream {
     const stream = this.session.request({
       ":method": "POST",
       ":path": `/${path}`,
-      "content-type": "application/grpc",
+      "content-type": contentType,
       te: "trailers",
       "grpc-timeout": `${timeoutMs}m`,
     });
@@ -72,22 +58,27 @@ export class RawConnection {
   }
 
   /** @param body with its framing; left as it is */
-  call(path: string, body: Uint8Array, timeoutMs = 5_000): Promise<RawAnswer> {
+  call(path: string, body: Uint8Array, timeoutMs = 5_000, contentType?: string): Promise<RawAnswer> {
     return new Promise((resolve) => {
-      if (this.session.destroyed || this.session.closed) return resolve({ code: undefined, body: Buffer.alloc(0) });
-      const stream = this.begin(path, timeoutMs);
+      if (this.session.destroyed || this.session.closed)
+        return resolve({ code: undefined, httpStatus: undefined, body: Buffer.alloc(0) });
+      const stream = this.begin(path, timeoutMs, contentType);
       let status: string | undefined;
+      let httpStatus: number | undefined;
       const parts: Buffer[] = [];
       const note = (received: Record<string, unknown>) => {
         const found = received["grpc-status"];
         if (found !== undefined) status = String(found);
       };
-      stream.on("response", note);
+      stream.on("response", (headers) => {
+        httpStatus = headers[":status"];
+        note(headers);
+      });
       stream.on("trailers", note);
       stream.on("data", (part: Buffer) => parts.push(part));
       stream.setTimeout(timeoutMs + 1_000, () => stream.close());
       stream.once("close", () =>
-        resolve({ code: status === undefined ? undefined : Number(status), body: Buffer.concat(parts) }),
+        resolve({ code: status === undefined ? undefined : Number(status), httpStatus, body: Buffer.concat(parts) }),
       );
       stream.end(body);
     });

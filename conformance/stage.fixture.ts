@@ -1,6 +1,6 @@
 // Stages without an implementation: certificates are real, and at the endpoints is whatever a test puts there, by default nothing.
 import { mkdtempSync, rmSync } from "node:fs";
-import { createServer, type Server, type Socket } from "node:net";
+import { connect, createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll } from "vitest";
@@ -54,6 +54,37 @@ export async function blackHole(atPort = 0): Promise<BlackHole> {
     socket.on("error", () => {});
   });
   await new Promise<void>((resolve) => server.listen(atPort, "127.0.0.1", resolve));
+  const { port } = server.address() as { port: number };
+  return {
+    endpoint: `127.0.0.1:${port}`,
+    close: () =>
+      new Promise((resolve) => {
+        for (const socket of sockets) socket.destroy();
+        server.close(() => resolve());
+      }),
+  };
+}
+
+/** Forwards the first connections and closes each further one at once, as a load balancer with nothing behind it any more. */
+export async function cuttingProxy(to: string, first: number): Promise<BlackHole> {
+  const at = to.lastIndexOf(":");
+  const sockets = new Set<Socket>();
+  let count = 0;
+  const server = createServer((socket) => {
+    socket.on("error", () => {});
+    if (++count > first) return void socket.destroy();
+    const further = connect(Number(to.slice(at + 1)), to.slice(0, at));
+    for (const [one, other] of [
+      [socket, further],
+      [further, socket],
+    ] as const) {
+      sockets.add(one);
+      one.on("error", () => {});
+      one.on("close", () => other.destroy());
+      one.pipe(other);
+    }
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as { port: number };
   return {
     endpoint: `127.0.0.1:${port}`,

@@ -171,5 +171,6 @@ function resolved(settings: TargetSettings, harness: Harness | undefined): Targe
     provider: user("provider"),
     consumer: user("consumer"),
     operator: credentials.operator ?? harness?.credential("operator"),
+    callTimeoutMs: settings.ixit.callTimeoutSeconds * 1000,
   };
 }

@@ -104,6 +104,8 @@ export interface Target {
   readonly consumer: Credential;
   /** Creates the accounts; where absent, accounts of provider and consumer stand ready. */
   readonly operator: Credential | undefined;
+  /** For one call or handshake. */
+  readonly callTimeoutMs: number;
 }
 
 /** A target file that cannot be used; the message says which member and how to mend it. */
@@ -149,7 +151,8 @@ export async function readTargetSettings(path: string): Promise<TargetSettings> 
  * @throws TargetError
  */
 export async function readTarget(path: string): Promise<Target> {
-  const { name, entities, credentials, trustAnchorsPem, revocationListsPem } = await readTargetSettings(path);
+  const settings = await readTargetSettings(path);
+  const { name, entities, credentials, trustAnchorsPem, revocationListsPem, ixit } = settings;
   const { dssm, kss, dss } = entities;
   const { provider, consumer, operator } = credentials;
   if (dssm === undefined || kss === undefined || dss === undefined)
@@ -166,6 +169,7 @@ export async function readTarget(path: string): Promise<Target> {
     provider,
     consumer,
     operator,
+    callTimeoutMs: ixit.callTimeoutSeconds * 1000,
   };
 }
 

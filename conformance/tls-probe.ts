@@ -28,32 +28,32 @@ export interface Refused {
   readonly outcome: "refused";
   /** The alert or the close, e.g. "ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED". */
   readonly alert: string;
+  /** True where the connection only ended: a dead network behind a load balancer looks like that as well. */
+  readonly silent: boolean;
 }
 
-export interface ProbeOptions {
+/** What is needed to perform one handshake, again and again. */
+export interface Handshake {
   readonly endpoint: string;
+  readonly timeoutMs: number;
+  readonly tls: ConnectionOptions;
+}
+
+export interface CertificateHandshake {
+  readonly endpoint: string;
+  readonly timeoutMs: number;
   readonly trustAnchorsPem: string;
-  /** Left out, the probe shows no certificate. */
-  readonly credential?: Credential;
+  /** Left out, no certificate is shown. */
+  readonly credential?: Credential | undefined;
   readonly maxVersion?: ConnectionOptions["maxVersion"];
   /** Of an earlier handshake, to be resumed. */
   readonly session?: Buffer;
-  readonly timeoutMs?: number;
 }
 
-const noListener = new Set(["ECONNREFUSED", "ENOTFOUND", "EHOSTUNREACH", "ENETUNREACH", "EAI_AGAIN", "ETIMEDOUT"]);
-
-/**
- * Performs one handshake. In TLS 1.3 a server judges the client's certificate after the client has finished, so that only the server's
- * first HTTP/2 frame says that the connection stands.
- * @throws Inconclusive where nobody listens or nothing comes in time
- */
-export async function probeTls(options: ProbeOptions): Promise<Established | Refused> {
-  const { endpoint, trustAnchorsPem, credential, maxVersion, session, timeoutMs = 5_000 } = options;
-  const at = endpoint.lastIndexOf(":");
-  const socket = connect({
-    host: endpoint.slice(0, at).replace(/^\[(.*)\]$/, "$1"),
-    port: Number(endpoint.slice(at + 1)),
+/** Verifies nothing of the server by itself: the probe reports what it saw. */
+export function byCertificate(options: CertificateHandshake): Handshake {
+  const { endpoint, timeoutMs, trustAnchorsPem, credential, maxVersion, session } = options;
+  const tls: ConnectionOptions = {
     ca: trustAnchorsPem,
     ALPNProtocols: ["h2"],
     rejectUnauthorized: false,
@@ -61,33 +61,72 @@ export async function probeTls(options: ProbeOptions): Promise<Established | Ref
     ...(credential && { cert: credential.certificateChainPem, key: credential.privateKeyPem }),
     ...(maxVersion && { maxVersion }),
     ...(session && { session }),
-  });
+  };
+  return { endpoint, timeoutMs, tls };
+}
+
+const noListener = new Set(["ECONNREFUSED", "ENOTFOUND", "EHOSTUNREACH", "ENETUNREACH", "EAI_AGAIN", "ETIMEDOUT"]);
+const ended = new Set(["ECONNRESET", "ECONNABORTED", "EPIPE"]);
+
+/** A client speaks first in HTTP/2 (RFC 9113, 3.4), and servers may wait for it: the preface, and SETTINGS without a setting. */
+const preface = Buffer.concat([
+  Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+  Buffer.from("000000040000000000", "hex"),
+]);
+
+class TimedOut extends Inconclusive {
+  override name = "TimedOut";
+}
+
+/**
+ * Performs one handshake; where nothing came in time, once more, since a busy machine is no verdict. In TLS 1.3 a server judges the client's
+ * certificate after the client has finished, so that only the server's first HTTP/2 frame says that the connection stands.
+ * @throws Inconclusive where nobody listens or nothing comes in time
+ */
+export async function probeTls(handshake: Handshake): Promise<Established | Refused> {
   try {
-    return await outcome(socket, endpoint, timeoutMs);
+    return await performed(handshake);
+  } catch (cause) {
+    if (!(cause instanceof TimedOut)) throw cause;
+    return await performed(handshake);
+  }
+}
+
+/** A socket that has just begun to connect. */
+export function openTls({ endpoint, tls }: Pick<Handshake, "endpoint" | "tls">): TLSSocket {
+  const at = endpoint.lastIndexOf(":");
+  const host = endpoint.slice(0, at).replace(/^\[(.*)\]$/, "$1");
+  return connect({ host, port: Number(endpoint.slice(at + 1)), ...tls });
+}
+
+async function performed(handshake: Handshake): Promise<Established | Refused> {
+  const socket = openTls(handshake);
+  try {
+    return await outcome(socket, handshake);
   } finally {
     socket.destroy();
   }
 }
 
-/** What becomes of the handshake of a socket that has just begun to connect. @throws Inconclusive as `probeTls` */
-export function outcome(socket: TLSSocket, endpoint: string, timeoutMs: number): Promise<Established | Refused> {
+function outcome(socket: TLSSocket, { endpoint, timeoutMs }: Handshake): Promise<Established | Refused> {
   return new Promise((resolve, reject) => {
     let established: Established | undefined;
     let resumable: Buffer | undefined;
     socket.on("session", (session) => {
       resumable = session;
     });
-    socket.setTimeout(timeoutMs, () => reject(new Inconclusive(`no answer from ${endpoint} within ${timeoutMs} ms`)));
+    socket.setTimeout(timeoutMs, () => reject(new TimedOut(`no answer from ${endpoint} within ${timeoutMs} ms`)));
     socket.once("secureConnect", () => {
       established = facts(socket);
+      socket.write(preface);
     });
     socket.once("data", () => established !== undefined && resolve({ ...established, resumable }));
-    socket.once("error", (cause: NodeJS.ErrnoException) =>
-      noListener.has(cause.code ?? "")
-        ? reject(new Inconclusive(`cannot reach ${endpoint} (${cause.code})`))
-        : resolve({ outcome: "refused", alert: cause.code ?? cause.message }),
-    );
-    socket.once("close", () => resolve({ outcome: "refused", alert: "closed before any response" }));
+    socket.once("error", (cause: NodeJS.ErrnoException) => {
+      const code = cause.code ?? cause.message;
+      if (noListener.has(code)) reject(new Inconclusive(`cannot reach ${endpoint} (${code})`));
+      else resolve({ outcome: "refused", alert: code, silent: ended.has(code) });
+    });
+    socket.once("close", () => resolve({ outcome: "refused", alert: "closed before any response", silent: true }));
   });
 }
 

@@ -4,43 +4,15 @@ import { constants } from "node:http2";
 import { connect as connectTcp, type Socket } from "node:net";
 import { type DescMethod, fromBinary } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
+import { asked } from "../any-request.ts";
 import { expect } from "../procedures/procedure.ts";
 import { servedBy } from "../protocol.ts";
 import { framed, RawConnection } from "../raw-call.ts";
 import { codeName } from "../refusal.ts";
 import { type EntityRole, entityRoles } from "../target.ts";
 import type { TestCase } from "../test-case.ts";
-import { freshId } from "./malformed-field.ts";
+import { byCertificate } from "../tls-probe.ts";
 import { type Purpose, type PurposeId, purpose } from "./purpose.ts";
-
-interface Asked {
-  /** package.Service/Method: one that any user may call. */
-  readonly path: string;
-  readonly method: string;
-  /** A request that is right but for what it asks for, which is not there. */
-  readonly message: (t: TestCase) => Uint8Array;
-}
-
-/** A string in field 1: the requests below have their id there. */
-const withId = (t: TestCase) => Buffer.concat([Buffer.from([0x0a, 32]), Buffer.from(freshId(t))]);
-
-const asked: Readonly<Record<EntityRole, Asked>> = {
-  dssm: {
-    path: "x1410.v1.UserAuthenticationService/BeginAuthentication",
-    method: "UserAuthenticationService/BeginAuthentication",
-    message: () => new Uint8Array(),
-  },
-  kss: {
-    path: "x1410.v1.KeyStorageService/GetKeyStatus",
-    method: "KeyStorageService/GetKeyStatus",
-    message: withId,
-  },
-  dss: {
-    path: "x1410.v1.DataStorageService/GetPackageStatus",
-    method: "DataStorageService/GetPackageStatus",
-    message: withId,
-  },
-};
 
 /** What an entity says to a right request of the kit's provider: yes, or that there is nothing of that name. */
 const answers = new Set<number | undefined>([0, Code.NotFound]);
@@ -51,14 +23,30 @@ const STALLED = 20;
 async function connected(t: TestCase, role: EntityRole): Promise<RawConnection> {
   const { endpoint } = t.target.entities[role];
   const { trustAnchorsPem } = t.target;
-  const connection = await RawConnection.open({ endpoint, trustAnchorsPem, credential: t.credential("provider") });
+  const timeoutMs = t.ixit.callTimeoutSeconds * 1000;
+  const { tls } = byCertificate({ endpoint, timeoutMs, trustAnchorsPem, credential: t.credential("provider") });
+  // The server's name is a URI, which the preflight has compared.
+  const verified = { ...tls, rejectUnauthorized: true, checkServerIdentity: () => undefined };
+  const connection = await RawConnection.open({ endpoint, timeoutMs, tls: verified });
   t.cleanUp(async () => connection.close());
   return connection;
 }
 
+/** The status of a call. @throws Inconclusive where there is none, and a fresh connection does not come about either */
+async function statusOf(
+  t: TestCase,
+  role: EntityRole,
+  connection: RawConnection,
+  call: { readonly path: string; readonly body: Uint8Array; readonly timeoutMs?: number },
+): Promise<number | undefined> {
+  const { code } = await connection.call(call.path, call.body, call.timeoutMs);
+  if (code === undefined) await connected(t, role);
+  return code;
+}
+
 async function expectAnswered(t: TestCase, role: EntityRole, connection: RawConnection): Promise<void> {
   const { path, message } = asked[role];
-  const { code } = await connection.call(path, framed(message(t)));
+  const code = await statusOf(t, role, connection, { path, body: framed(message()) });
   expect(answers.has(code), `an answer to a right request (got ${nameOf(code)})`);
 }
 
@@ -72,7 +60,10 @@ interface Broken {
   readonly stimulus: string;
   readonly codes: readonly Code[];
   readonly likelyMistake: string;
-  readonly requests: (t: TestCase, asked: Asked) => readonly { readonly path: string; readonly body: Uint8Array }[];
+  readonly requests: (
+    t: TestCase,
+    right: (typeof asked)[EntityRole],
+  ) => readonly { readonly path: string; readonly body: Uint8Array }[];
 }
 
 const broken: readonly Broken[] = [
@@ -82,10 +73,10 @@ const broken: readonly Broken[] = [
     stimulus: "an unknown method; an unknown service; a path that leads elsewhere",
     codes: [Code.Unimplemented],
     likelyMistake: "unknown paths end in an exception, or the connection is cut",
-    requests: (t, { path, message }) =>
+    requests: (_, { path, message }) =>
       [`${path}ToEverybody`, "x1410.v1.NothingService/GetEverything", "../../etc/passwd"].map((one) => ({
         path: one,
-        body: framed(message(t)),
+        body: framed(message()),
       })),
   },
   {
@@ -128,8 +119,8 @@ function brokenRequestsOf(role: EntityRole): readonly Purpose[] {
         async run(t) {
           const connection = await connected(t, role);
           await t.positiveTwin("a right request", () => expectAnswered(t, role, connection));
-          for (const { path, body } of requests(t, asked[role])) {
-            const { code } = await connection.call(path, body);
+          for (const request of requests(t, asked[role])) {
+            const code = await statusOf(t, role, connection, request);
             const names = codes.map((one) => codeName(one)).join(" or ");
             expect(code !== undefined && codes.includes(code), `${names} (got ${nameOf(code)})`);
           }
@@ -149,7 +140,9 @@ function brokenRequestsOf(role: EntityRole): readonly Purpose[] {
         const connection = await connected(t, role);
         await t.positiveTwin("a right request", () => expectAnswered(t, role, connection));
         const methods = servedBy[role].flatMap((service) => service.methods);
-        const calls = methods.flatMap((one) => Array.from({ length: BODIES }, () => randomCall(t, connection, one)));
+        const calls = methods.flatMap((one) =>
+          Array.from({ length: BODIES }, () => randomCall(t, role, connection, one)),
+        );
         const wrong = (await Promise.all(calls)).filter((text) => text !== "");
         expect(wrong.length === 0, `a status that fits to each body (${wrong.slice(0, 3).join("; ")})`);
         t.seen(`${calls.length} bodies to ${methods.length} methods`);
@@ -201,9 +194,15 @@ function brokenRequestsOf(role: EntityRole): readonly Purpose[] {
 }
 
 /** Answers "" where the status fits the body. */
-async function randomCall(t: TestCase, connection: RawConnection, method: DescMethod): Promise<string> {
+async function randomCall(
+  t: TestCase,
+  role: EntityRole,
+  connection: RawConnection,
+  method: DescMethod,
+): Promise<string> {
   const body = t.seeded(t.seededNumber(48));
-  const { code } = await connection.call(`${method.parent.typeName}/${method.name}`, framed(body), 1_000);
+  const path = `${method.parent.typeName}/${method.name}`;
+  const code = await statusOf(t, role, connection, { path, body: framed(body), timeoutMs: 1_000 });
   const fits = code !== undefined && code !== Code.Unknown && (code !== Code.Internal || !parses(method, body));
   return fits
     ? ""

@@ -12,14 +12,16 @@ import {
   UserAuthenticationService,
 } from "../../gen/x1410/v1/user_authentication_pb.ts";
 import { connectTransport } from "../../reference/communications/connect-transport.ts";
+import { anyRequestInJson } from "../any-request.ts";
 import { Channels } from "../channels.ts";
 import { identityIn } from "../credential.ts";
+import { expectEstablished, expectRefused, refusalOf } from "../handshake-verdict.ts";
 import { recorded } from "../message-log.ts";
 import { expect, Inconclusive } from "../procedures/procedure.ts";
 import { expectRefusal } from "../refusal.ts";
 import { type Credential, type EntityRole, entityRoles } from "../target.ts";
 import type { TestCase } from "../test-case.ts";
-import { probeTls } from "../tls-probe.ts";
+import { byCertificate, type Handshake } from "../tls-probe.ts";
 import { dataStorage, registeredPackage } from "./dss-stored-package.ts";
 import { statement } from "./dssm-user-statement.ts";
 import { faultyCertificates } from "./faulty-certificates.ts";
@@ -58,9 +60,10 @@ function exposed(t: TestCase, role: EntityRole, credential: Credential, form: Fo
   return (service) => createClient(service, recorded(channels.transport(role), recording));
 }
 
-function handshake(t: TestCase, role: EntityRole, credential?: Credential) {
+function handshake(t: TestCase, role: EntityRole, credential?: Credential): Handshake {
   const { trustAnchorsPem } = t.target;
-  return probeTls({ endpoint: exposureOf(t, role), trustAnchorsPem, ...(credential && { credential }) });
+  const timeoutMs = t.ixit.callTimeoutSeconds * 1000;
+  return byCertificate({ endpoint: exposureOf(t, role), timeoutMs, trustAnchorsPem, credential });
 }
 
 interface Exposed {
@@ -189,13 +192,11 @@ function exposurePurposesOf(role: EntityRole): readonly Purpose[] {
       twin: "a handshake with a good certificate at the exposure port",
       likelyMistake: "the port was made for browsers, and asks for no certificate or verifies less",
       async run(t) {
-        await t.positiveTwin("a good certificate gets through", async () => {
-          const good = await handshake(t, role, t.authority.forge(`urn:x1410:user:${t.freshName("user")}`));
-          expect(good.outcome === "established", "a connection under a good certificate");
-        });
+        const good = handshake(t, role, t.authority.forge(`urn:x1410:user:${t.freshName("user")}`));
+        await t.positiveTwin("a good certificate gets through", () => expectEstablished(good));
         for (const { stimulus, credential } of faultyCertificates) {
-          const { outcome } = await handshake(t, role, credential(t));
-          expect(outcome === "refused", `a refusal in the handshake of ${stimulus}`);
+          const wrong = handshake(t, role, credential(t));
+          await expectRefused(wrong, good, anyRequestInJson(role), `a refusal in the handshake of ${stimulus}`);
         }
       },
     }),
@@ -211,12 +212,12 @@ function exposurePurposesOf(role: EntityRole): readonly Purpose[] {
       async run(t) {
         const refresh = refreshTime(t);
         const credential = t.authority.issue("user", t.freshName("revoked"));
-        await t.positiveTwin("before, it gets through", async () => {
-          expect((await handshake(t, role, credential)).outcome === "established", "a connection");
-        });
+        const revoked = handshake(t, role, credential);
+        await t.positiveTwin("before, it gets through", () => expectEstablished(revoked, "a connection"));
         t.authority.revoke(credential);
-        const refused = async () => (await handshake(t, role, credential)).outcome === "refused";
+        const refused = async () => (await refusalOf(revoked, anyRequestInJson(role))).refused;
         expect(await untilSo(refresh, refused), `a refusal within ${refresh / 1000} s`);
+        await expectEstablished(handshake(t, role, t.credential("provider")));
       },
     }),
     purpose({

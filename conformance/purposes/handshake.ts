@@ -2,11 +2,13 @@
 // afterwards. A handshake is judged on a raw TLS connection, since a dead network looks like UNAVAILABLE as well.
 import { setTimeout } from "node:timers/promises";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
+import { anyRequest } from "../any-request.ts";
 import type { Connections } from "../channels.ts";
+import { expectEstablished, expectRefused, refusalOf } from "../handshake-verdict.ts";
 import { expect } from "../procedures/procedure.ts";
 import type { Credential, EntityRole } from "../target.ts";
 import type { TestCase } from "../test-case.ts";
-import { type Established, type ProbeOptions, probeTls, type Refused } from "../tls-probe.ts";
+import { byCertificate, type CertificateHandshake, type Handshake } from "../tls-probe.ts";
 import { faultyCertificates, newIdentity } from "./faulty-certificates.ts";
 import { type Purpose, type PurposeId, purpose } from "./purpose.ts";
 import { refreshTime, untilSo } from "./revocation-refresh.ts";
@@ -14,31 +16,25 @@ import { refreshTime, untilSo } from "./revocation-refresh.ts";
 /** Any call that the entity answers to a user with a good certificate, whatever the user is. */
 export type AnyCall = (connections: Connections, t: TestCase) => Promise<unknown>;
 
-/** One handshake with the entity, under a credential or under none. */
+/** A handshake with the entity, under a credential or under none. */
 function handshake(
   t: TestCase,
   role: EntityRole,
   credential?: Credential,
-  further: Pick<ProbeOptions, "maxVersion" | "session"> = {},
-): Promise<Established | Refused> {
-  return probeTls({
+  further: Pick<CertificateHandshake, "maxVersion" | "session"> = {},
+): Handshake {
+  return byCertificate({
     endpoint: t.target.entities[role].endpoint,
+    timeoutMs: t.ixit.callTimeoutSeconds * 1000,
     trustAnchorsPem: t.target.trustAnchorsPem,
-    ...(credential && { credential }),
+    credential,
     ...further,
   });
 }
 
-async function expectEstablished(t: TestCase, role: EntityRole, credential: Credential): Promise<Established> {
-  const outcome = await handshake(t, role, credential);
-  expect(outcome.outcome === "established", "a connection under a good certificate");
-  return outcome;
-}
-
-async function expectRefused(t: TestCase, outcome: Promise<Established | Refused>): Promise<void> {
-  const seen = await outcome;
-  expect(seen.outcome === "refused", "a refusal in the handshake: an alert, or a close before any answer");
-  t.seen(`refused: ${seen.alert}`);
+async function expectRefusedBy(role: EntityRole, t: TestCase, wrong: Handshake, good: Handshake): Promise<void> {
+  const expectation = "a refusal in the handshake: an alert, or a close before any answer";
+  t.seen(`refused: ${await expectRefused(wrong, good, anyRequest(role), expectation)}`);
 }
 
 interface Nameless {
@@ -113,8 +109,8 @@ export function handshakePurposes({
         const { identity } = t.target.entities[role];
         const credential = t.credential("provider");
         const [one, other] = [
-          await expectEstablished(t, role, credential),
-          await expectEstablished(t, role, credential),
+          await expectEstablished(handshake(t, role, credential)),
+          await expectEstablished(handshake(t, role, credential)),
         ];
         expect(one.trusted, "a certificate that chains to the trust anchors");
         expect(one.identity === identity, `${identity} as its one URI (got ${one.identity})`);
@@ -133,8 +129,9 @@ export function handshakePurposes({
         async run(t) {
           const wrong = credential(t);
           const right = number === "01" ? t.credential("provider") : t.authority.forge(newIdentity(t));
-          await t.positiveTwin("a good certificate gets through", () => expectEstablished(t, role, right));
-          await expectRefused(t, handshake(t, role, wrong));
+          const good = handshake(t, role, right);
+          await t.positiveTwin("a good certificate gets through", () => expectEstablished(good));
+          await expectRefusedBy(role, t, handshake(t, role, wrong), good);
         },
       }),
     ),
@@ -150,8 +147,9 @@ export function handshakePurposes({
       likelyMistake: "the library's default of the lowest version is left as it is",
       async run(t) {
         const credential = t.credential("provider");
-        await t.positiveTwin("TLS 1.3 gets through", () => expectEstablished(t, role, credential));
-        await expectRefused(t, handshake(t, role, credential, { maxVersion: "TLSv1.2" }));
+        const good = handshake(t, role, credential);
+        await t.positiveTwin("TLS 1.3 gets through", () => expectEstablished(good));
+        await expectRefusedBy(role, t, handshake(t, role, credential, { maxVersion: "TLSv1.2" }), good);
       },
     }),
     purpose({
@@ -165,14 +163,15 @@ export function handshakePurposes({
         "TLS 1.2 under an ephemeral key exchange and an AEAD cipher (RFC 9325), and a refusal of whoever shows no certificate",
       likelyMistake: "with TLS 1.2 come its old suites: RSA key exchange, CBC",
       async run(t) {
-        const made = await handshake(t, role, t.credential("provider"), { maxVersion: "TLSv1.2" });
-        expect(made.outcome === "established" && made.protocol === "TLSv1.2", "a connection by TLS 1.2");
+        const good = handshake(t, role, t.credential("provider"), { maxVersion: "TLSv1.2" });
+        const made = await expectEstablished(good, "a connection by TLS 1.2");
+        expect(made.protocol === "TLSv1.2", "a connection by TLS 1.2");
         expect(made.trusted, "a certificate that chains to the trust anchors");
         expect(
           /^TLS_ECDHE_.*_(GCM_SHA\d+|POLY1305_SHA256)$/.test(made.cipher),
           `ECDHE and an AEAD (got ${made.cipher})`,
         );
-        await expectRefused(t, handshake(t, role, undefined, { maxVersion: "TLSv1.2" }));
+        await expectRefusedBy(role, t, handshake(t, role, undefined, { maxVersion: "TLSv1.2" }), good);
       },
     }),
     purpose({
@@ -190,16 +189,16 @@ export function handshakePurposes({
         const refresh = refreshTime(t);
         const credential = t.authority.issue("user", t.freshName("revoked"));
         const { resumable } = await t.positiveTwin("before, it gets through", () =>
-          expectEstablished(t, role, credential),
+          expectEstablished(handshake(t, role, credential)),
         );
         t.authority.revoke(credential);
-        const refused = await untilSo(
-          refresh,
-          async () => (await handshake(t, role, credential)).outcome === "refused",
-        );
+        const good = handshake(t, role, t.credential("provider"));
+        const revoked = handshake(t, role, credential);
+        const refused = await untilSo(refresh, async () => (await refusalOf(revoked, anyRequest(role))).refused);
         expect(refused, `a refusal within ${refresh / 1000} s`);
-        if (resumable !== undefined) await expectRefused(t, handshake(t, role, credential, { session: resumable }));
-        await expectEstablished(t, role, t.credential("provider"));
+        if (resumable !== undefined)
+          await expectRefusedBy(role, t, handshake(t, role, credential, { session: resumable }), good);
+        await expectEstablished(good);
       },
     }),
     purpose({

@@ -1,18 +1,20 @@
 // Users by pre-shared key (AAC1, clause 7.2.5, RFC 4279), where a server has a port for them: who gets in, how the server proves itself
 // (AAC2), and what is not to be had there.
-import { type ConnectionOptions, connect } from "node:tls";
+import type { ConnectionOptions } from "node:tls";
 import { createClient } from "@connectrpc/connect";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { KeyStorageService } from "../../gen/x1410/v1/key_storage_pb.ts";
 import type { PreSharedKey } from "../../reference/communications/pre-shared-keys.ts";
 import { pskClientOptions } from "../../reference/communications/psk-handshake.ts";
 import { pskTransport } from "../../reference/communications/psk-transport.ts";
+import { anyRequest } from "../any-request.ts";
 import type { Connections } from "../channels.ts";
+import { expectEstablished, expectRefused } from "../handshake-verdict.ts";
 import { recorded } from "../message-log.ts";
 import { expect, Inconclusive } from "../procedures/procedure.ts";
-import { type EntityRole, entityRoles } from "../target.ts";
+import { type Credential, type EntityRole, entityRoles } from "../target.ts";
 import type { TestCase } from "../test-case.ts";
-import { type Established, outcome, probeTls, type Refused } from "../tls-probe.ts";
+import { byCertificate, type Handshake } from "../tls-probe.ts";
 import { communications } from "./handshakes.ts";
 import { keyStorage, orderFor, storedKey } from "./kss-stored-key.ts";
 import { type Purpose, type PurposeId, purpose } from "./purpose.ts";
@@ -43,22 +45,15 @@ function byKey(t: TestCase, role: EntityRole): Connections {
   return { client: (service) => createClient(service, recorded(transport, recording)), close };
 }
 
-/** One handshake by a key, below gRPC. */
+/** A handshake by a key, below gRPC. */
 function handshake(
-  endpoint: string,
+  t: TestCase,
+  { endpoint }: Port,
   { identity, key }: PreSharedKey,
   options: ConnectionOptions = {},
-): Promise<Established | Refused> {
-  const at = endpoint.lastIndexOf(":");
-  const host = endpoint.slice(0, at).replace(/^\[(.*)\]$/, "$1");
-  const socket = connect({
-    host,
-    port: Number(endpoint.slice(at + 1)),
-    ALPNProtocols: ["h2"],
-    ...pskClientOptions(identity, key),
-    ...options,
-  });
-  return outcome(socket, endpoint, 5_000).finally(() => socket.destroy());
+): Handshake {
+  const timeoutMs = t.ixit.callTimeoutSeconds * 1000;
+  return { endpoint, timeoutMs, tls: { ALPNProtocols: ["h2"], ...pskClientOptions(identity, key), ...options } };
 }
 
 /** What a client of TLS 1.2 would use a key with: RFC 5489, RFC 8442, RFC 7905, and the plain key exchange of RFC 5487 that has no forward secrecy. */
@@ -72,11 +67,13 @@ const byKeyInTls12: ConnectionOptions = {
     "ECDHE-PSK-CHACHA20-POLY1305:ECDHE-PSK-AES128-CBC-SHA256:DHE-PSK-AES256-GCM-SHA384:PSK-AES256-GCM-SHA384:PSK-AES128-GCM-SHA256",
 };
 
-/** The twin of every refusal: the port is there, and the key is good. */
-async function ownKeyGetsThrough(t: TestCase, { endpoint, own }: Port): Promise<void> {
-  await t.positiveTwin("the consumer's key gets through", async () => {
-    expect((await handshake(endpoint, own)).outcome === "established", "a connection by the consumer's key");
-  });
+/** The twin of every refusal: the port is there, and the key is good. Answers the handshake, to be repeated. */
+async function ownKeyGetsThrough(t: TestCase, port: Port): Promise<Handshake> {
+  const good = handshake(t, port, port.own);
+  await t.positiveTwin("the consumer's key gets through", () =>
+    expectEstablished(good, "a connection by the consumer's key"),
+  );
+  return good;
 }
 
 function preSharedKeyPurposesOf(role: EntityRole): readonly Purpose[] {
@@ -112,13 +109,13 @@ function preSharedKeyPurposesOf(role: EntityRole): readonly Purpose[] {
       likelyMistake: "unknown identities get unknown_psk_identity: whoever asks learns who has an account",
       async run(t) {
         const port = portOf(t, role);
-        const { endpoint, own } = port;
-        await ownKeyGetsThrough(t, port);
-        const unknown = await handshake(endpoint, { identity: `urn:x1410:user:${t.freshName("user")}`, key: own.key });
-        const wrong = await handshake(endpoint, { identity: own.identity, key: t.random(32) });
-        expect(unknown.outcome === "refused" && wrong.outcome === "refused", "refusals in the handshake");
-        expect(unknown.alert === wrong.alert, `one alert for both (got ${unknown.alert} and ${wrong.alert})`);
-        t.seen(`refused: ${wrong.alert}`);
+        const good = await ownKeyGetsThrough(t, port);
+        const refused = (key: PreSharedKey) =>
+          expectRefused(handshake(t, port, key), good, undefined, "refusals in the handshake");
+        const unknown = await refused({ identity: `urn:x1410:user:${t.freshName("user")}`, key: port.own.key });
+        const wrong = await refused({ identity: port.own.identity, key: t.random(32) });
+        expect(unknown === wrong, `one alert for both (got ${unknown} and ${wrong})`);
+        t.seen(`refused: ${wrong}`);
       },
     }),
     purpose({
@@ -133,13 +130,18 @@ function preSharedKeyPurposesOf(role: EntityRole): readonly Purpose[] {
       likelyMistake: "the key is offered beside certificates, and whoever offers none is let in as anonymous",
       async run(t) {
         const port = portOf(t, role);
-        await ownKeyGetsThrough(t, port);
-        const probe = { endpoint: port.endpoint, trustAnchorsPem: t.target.trustAnchorsPem };
-        const certificate = await probeTls({ ...probe, credential: t.target.consumer });
-        const nothing = await probeTls(probe);
-        expect(certificate.outcome === "refused", "a refusal of the consumer's certificate at the port for keys");
-        expect(nothing.outcome === "refused", "a refusal of a handshake with neither key nor certificate");
-        t.seen(`refused: ${certificate.alert}, ${nothing.alert}`);
+        const good = await ownKeyGetsThrough(t, port);
+        const { endpoint, timeoutMs } = good;
+        const refused = (credential: Credential | undefined, expectation: string) => {
+          const keyless = byCertificate({ endpoint, timeoutMs, trustAnchorsPem: t.target.trustAnchorsPem, credential });
+          return expectRefused(keyless, good, anyRequest(role), expectation);
+        };
+        const certificate = await refused(
+          t.target.consumer,
+          "a refusal of the consumer's certificate at the port for keys",
+        );
+        const nothing = await refused(undefined, "a refusal of a handshake with neither key nor certificate");
+        t.seen(`refused: ${certificate}, ${nothing}`);
       },
     }),
     purpose({
@@ -155,10 +157,9 @@ function preSharedKeyPurposesOf(role: EntityRole): readonly Purpose[] {
         "the lowest version is set for certificates and left to the library for keys, whose suites of TLS 1.2 may lack forward secrecy",
       async run(t) {
         const port = portOf(t, role);
-        await ownKeyGetsThrough(t, port);
-        const old = await handshake(port.endpoint, port.own, byKeyInTls12);
-        expect(old.outcome === "refused", "a refusal of TLS 1.2");
-        t.seen(`refused: ${old.alert}`);
+        const good = await ownKeyGetsThrough(t, port);
+        const old = handshake(t, port, port.own, byKeyInTls12);
+        t.seen(`refused: ${await expectRefused(old, good, undefined, "a refusal of TLS 1.2")}`);
       },
     }),
   ];

@@ -12,10 +12,12 @@ import {
 import { signMessage } from "../../reference/envelope/sign.ts";
 import { createSigner, type Signer } from "../../reference/envelope/signer.ts";
 import { type Trust, verifyEnvelope } from "../../reference/envelope/verify.ts";
+import { anyRequest } from "../any-request.ts";
 import type { Connections } from "../channels.ts";
+import { expectEstablished, expectRefused } from "../handshake-verdict.ts";
 import { expect } from "../procedures/procedure.ts";
 import type { Credential, EntityRole, Target } from "../target.ts";
-import { probeTls } from "../tls-probe.ts";
+import { byCertificate } from "../tls-probe.ts";
 
 export type Seen = (text: string) => void;
 
@@ -69,17 +71,15 @@ export class User {
    */
   async connect(role: EntityRole, seen: Seen): Promise<void> {
     const { endpoint, identity } = this.target.entities[role];
-    const trustAnchorsPem = this.target.trustAnchorsPem;
-    const probe = () => probeTls({ endpoint, trustAnchorsPem, credential: this.#credential });
-    const first = await probe();
-    expect(first.outcome === "established", `a TLS connection under the user's certificate (got ${alertOf(first)})`);
+    const { trustAnchorsPem, callTimeoutMs: timeoutMs } = this.target;
+    const own = byCertificate({ endpoint, timeoutMs, trustAnchorsPem, credential: this.#credential });
+    const first = await expectEstablished(own, "a TLS connection under the user's certificate");
     expect(first.trusted, "a server certificate that chains to the trust anchors");
     expect(first.identity === identity, `a server certificate whose one URI is ${identity} (got ${first.identity})`);
-    const second = await probe();
-    expect(second.outcome === "established", "a second connection");
+    const second = await expectEstablished(own, "a second connection");
     expect(first.exported !== second.exported, "a session key of its own for each connection");
-    const nameless = await probeTls({ endpoint, trustAnchorsPem });
-    expect(nameless.outcome === "refused", "a refusal of a client without certificate");
+    const nameless = byCertificate({ endpoint, timeoutMs, trustAnchorsPem });
+    await expectRefused(nameless, own, anyRequest(role), "a refusal of a client without certificate");
     seen(`${first.protocol}, ${identity}, a session key of its own; without certificate refused`);
   }
 
@@ -143,8 +143,4 @@ export function same(left: Uint8Array, right: Uint8Array): boolean {
 function rightsText(rights: Rights): string {
   const names = [rights.publish && "publish", rights.access && "access"].filter(Boolean);
   return names.length === 0 ? "no rights" : `may ${names.join(" and ")}`;
-}
-
-function alertOf(outcome: { outcome: string; alert?: string }): string {
-  return outcome.alert ?? outcome.outcome;
 }

@@ -8,7 +8,7 @@ import { describe, expect, test, vi } from "vitest";
 import { createPki } from "../../certs/pki.ts";
 import { expectRefusal } from "../../conformance/refusal.ts";
 import type { Credential, EntityRole } from "../../conformance/target.ts";
-import { probeTls } from "../../conformance/tls-probe.ts";
+import { byCertificate, probeTls } from "../../conformance/tls-probe.ts";
 import { AccessPermissionService } from "../../gen/x1410/v1/access_permission_pb.ts";
 import { CertificationAuthorityService } from "../../gen/x1410/v1/certification_authority_pb.ts";
 import { DataStorageService } from "../../gen/x1410/v1/data_storage_pb.ts";
@@ -29,13 +29,10 @@ const silent = () => {};
 
 /** Outcome of a handshake with a role at a door. */
 async function handshake(role: EntityRole, door: Door, credential?: Credential, maxVersion?: "TLSv1.2") {
-  const { outcome } = await probeTls({
-    endpoint: rig().endpoint(role, door),
-    trustAnchorsPem: rig().target.trustAnchorsPem,
-    ...(credential && { credential }),
-    ...(maxVersion && { maxVersion }),
-  });
-  return outcome;
+  const endpoint = rig().endpoint(role, door);
+  const { trustAnchorsPem, callTimeoutMs: timeoutMs } = rig().target;
+  const options = { endpoint, timeoutMs, trustAnchorsPem, credential, ...(maxVersion && { maxVersion }) };
+  return (await probeTls(byCertificate(options))).outcome;
 }
 
 describe.each(everyDoor)("the handshake of the %s, %s", (role, door) => {
@@ -115,9 +112,10 @@ describe.each(everyDoor)("the handshake of the %s, %s", (role, door) => {
 
 describe.each(["ca", "ledger"] as const)("the handshake of the %s", (kind) => {
   test("lets a user in, and nobody without certificate", async () => {
-    const probe = { endpoint: rig().endpoint(kind), trustAnchorsPem: rig().target.trustAnchorsPem };
-    expect((await probeTls({ ...probe, credential: rig().target.consumer })).outcome).toBe("established");
-    expect((await probeTls(probe)).outcome).toBe("refused");
+    const { trustAnchorsPem, callTimeoutMs: timeoutMs, consumer } = rig().target;
+    const probe = { endpoint: rig().endpoint(kind), timeoutMs, trustAnchorsPem };
+    expect((await probeTls(byCertificate({ ...probe, credential: consumer }))).outcome).toBe("established");
+    expect((await probeTls(byCertificate(probe))).outcome).toBe("refused");
   });
 });
 
