@@ -6,6 +6,7 @@ import { unobservable } from "./coverage.ts";
 import { execute, notBegun, type PurposeResult } from "./execution.ts";
 import type { ExpectedFailures } from "./expected-failures.ts";
 import { frozenDigest } from "./frozen-suite.ts";
+import { ImplementationError } from "./implementation-process.ts";
 import { kitVersion } from "./kit-version.ts";
 import { mandatoryOnly, type Pics, proforma, staticReview } from "./pics.ts";
 import { preflight } from "./preflight.ts";
@@ -40,6 +41,8 @@ export interface CampaignOptions {
   readonly expectedFailures: ExpectedFailures;
   readonly parallel: number;
   readonly budgetMs: number;
+  /** Ends the campaign before its time; see `ExecutionOptions`. */
+  readonly stop?: AbortSignal;
   /** The command that performs one purpose alone. */
   readonly reproduce: (id: string) => string;
   onSelection?(selection: Selection): void;
@@ -72,6 +75,8 @@ export async function campaign(stage: Stage, options: CampaignOptions): Promise<
   const findings = [...pics.values()].flatMap(staticReview);
   const missing = untested(tested(selection.selected, results), unobservable, situation);
   const filtered = isFiltered(filters);
+  const conclusion = conclude({ selection, results, findings, untested: missing, filtered, expected });
+  const end = options.stop?.aborted === true ? (options.stop.reason as Error) : undefined;
   return {
     format: reportFormat,
     kit: { version: kitVersion() },
@@ -98,7 +103,8 @@ export async function campaign(stage: Stage, options: CampaignOptions): Promise<
       parallel: options.parallel,
       filtered,
     },
-    ...conclude({ selection, results, findings, untested: missing, filtered, expected }),
+    ...conclusion,
+    reasons: [...(end === undefined ? [] : [endText(end)]), ...conclusion.reasons],
     staticReview: findings,
     statements: [...pics.values()].map((one) => statement(one, given.has(one.entity))),
     results: results.map((result, index) =>
@@ -110,6 +116,12 @@ export async function campaign(stage: Stage, options: CampaignOptions): Promise<
     untested: missing,
     leftBehind,
   };
+}
+
+/** Why the campaign ended before its time, said once. */
+function endText(end: Error): string {
+  const lastWords = end instanceof ImplementationError ? end.lastWords : "";
+  return lastWords === "" ? end.message : `${end.message}; its last words: ${lastWords}`;
 }
 
 /** A user's side has no endpoint; each purpose gives it a certificate of its own. */

@@ -212,6 +212,43 @@ describe("clean-up", () => {
   });
 });
 
+test("what an order to stop ends cleans up, what has not begun by then does not begin, and both say why", async () => {
+  const stage = stageAt(NOWHERE);
+  const stop = new AbortController();
+  const cleaned: string[] = [];
+  const endless = purpose({
+    ...shape,
+    id: "TP/KSS/TV/BI-01",
+    run: (t) => {
+      t.cleanUp(async () => void cleaned.push("a key"));
+      stop.abort(new Inconclusive("interrupted by SIGINT"));
+      return new Promise(() => {});
+    },
+  });
+  const next = purpose({ ...shape, id: "TP/KSS/TV/BI-02", run: async () => void cleaned.push("never begun") });
+  const results = await execute([endless, next], stage, { parallel: 1, budgetMs: 30_000, stop: stop.signal });
+  const why = { verdict: "INCONC", actual: "interrupted by SIGINT" };
+  expect([results, cleaned]).toMatchObject([[why, why], ["a key"]]);
+  await stage.close();
+});
+
+test("a call that is on its way when the purposes are ended is awaited, so that what it made can be taken away", async () => {
+  const stage = stageAt(NOWHERE);
+  const stop = new AbortController();
+  const cleaned: string[] = [];
+  const registering = purpose({
+    ...shape,
+    run: async (t) => {
+      stop.abort(new Inconclusive("interrupted by SIGINT"));
+      const key = await new Promise<string>((resolve) => setImmediate(resolve, "a key"));
+      t.cleanUp(async () => void cleaned.push(key));
+    },
+  });
+  await execute([registering], stage, { parallel: 1, budgetMs: 30_000, stop: stop.signal });
+  expect(cleaned).toEqual(["a key"]);
+  await stage.close();
+});
+
 test("results come in the order of the purposes, however many at a time", async () => {
   const stage = stageAt(NOWHERE);
   // Each waits for the one after it, so that they end from last to first.

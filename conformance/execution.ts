@@ -35,10 +35,15 @@ export interface ExecutionOptions {
   readonly parallel: number;
   /** For the whole campaign; what has not begun by then is inconclusive. */
   readonly budgetMs: number;
+  /** Begins no further purpose, and soon ends those that go on, each with its clean-up; the reason says why they are inconclusive. */
+  readonly stop?: AbortSignal;
   onBegin?(purpose: Purpose): void;
   onStep?(step: StepResult, purpose: Purpose): void;
   onResult?(result: PurposeResult, purpose: Purpose): void;
 }
+
+/** For calls that are on their way when the purposes are ended: what an answer names can be taken away again, what nobody named cannot. */
+const LAST_CALLS_MS = 2_000;
 
 /** Results in the order of the purposes, whatever the order in which they ended. */
 export async function execute(
@@ -48,19 +53,38 @@ export async function execute(
 ): Promise<PurposeResult[]> {
   const results = new Map<string, PurposeResult>();
   const budget = AbortSignal.timeout(options.budgetMs);
+  const over = options.stop === undefined ? budget : AbortSignal.any([budget, after(options.stop, LAST_CALLS_MS)]);
   const queue = [...purposes];
   const worker = async () => {
     for (let purpose = queue.shift(); purpose !== undefined; purpose = queue.shift()) {
       options.onBegin?.(purpose);
-      const result = budget.aborted
-        ? notBegun(purpose, `the campaign's budget of ${options.budgetMs / 1000} s was spent before`)
-        : await perform(purpose, stage, budget, options);
+      const result =
+        budget.aborted || options.stop?.aborted === true
+          ? notBegun(
+              purpose,
+              stopText(options) ?? `the campaign's budget of ${options.budgetMs / 1000} s was spent before`,
+            )
+          : await perform(purpose, stage, over, options);
       results.set(purpose.id, result);
       options.onResult?.(result, purpose);
     }
   };
   await Promise.all(Array.from({ length: Math.max(1, options.parallel) }, worker));
   return purposes.map(({ id }) => results.get(id)).filter((result) => result !== undefined);
+}
+
+/** Aborted some time after `signal`, for the same reason. */
+function after(signal: AbortSignal, ms: number): AbortSignal {
+  const late = new AbortController();
+  const begin = () => setTimeout(() => late.abort(signal.reason), ms).unref();
+  if (signal.aborted) begin();
+  else signal.addEventListener("abort", begin, { once: true });
+  return late.signal;
+}
+
+/** Why the purposes were ended; undefined where they were not. */
+function stopText({ stop }: ExecutionOptions): string | undefined {
+  return stop?.aborted === true ? (stop.reason as Error).message : undefined;
 }
 
 /** The result of a purpose that could not be tried. */
@@ -72,12 +96,12 @@ export function notBegun({ id, expected }: Purpose, actual: string): PurposeResu
 async function perform(
   purpose: Purpose,
   stage: Stage,
-  budget: AbortSignal,
-  { onStep }: ExecutionOptions,
+  over: AbortSignal,
+  options: ExecutionOptions,
 ): Promise<PurposeResult> {
   const from = performance.now();
-  const signal = AbortSignal.any([budget, AbortSignal.timeout(purpose.budgetSeconds * 1000)]);
-  const t = new TestCase(purpose, stage, signal, (step) => onStep?.(step, purpose));
+  const signal = AbortSignal.any([over, AbortSignal.timeout(purpose.budgetSeconds * 1000)]);
+  const t = new TestCase(purpose, stage, signal, (step) => options.onStep?.(step, purpose));
   let verdict: Verdict = "PASS";
   let expected = expectationText(purpose.expected);
   let actual = "";
@@ -92,7 +116,11 @@ async function perform(
       [verdict, actual] = judge(cause);
       // A client's refusals are exit codes: an error thrown here is of a message of the client that cannot be opened or verified.
       onTheWay = stage.bench !== undefined;
-      if (cause instanceof Deviation) {
+      const stopped = stopText(options);
+      if (stopped !== undefined && verdict !== "ERROR") {
+        verdict = "INCONC";
+        actual = stopped;
+      } else if (cause instanceof Deviation) {
         expected = cause.message;
         actual = [cause.actual, t.whatHappened()].filter((text) => text !== "").join("; ") || "not so";
         onTheWay = cause.onTheWay;

@@ -9,13 +9,22 @@ import type { Stage } from "./stage.ts";
 import { type EntityRole, isServer } from "./target.ts";
 
 export interface ImplementationProcess {
+  /** Aborted where it ends by itself; the reason says how, and what it said last. */
+  readonly ended: AbortSignal;
   /** Ends the process group, gently first. */
   stop(): Promise<void>;
 }
 
-/** An implementation that does not start; the message says what it said last. */
+/** An implementation that does not start, or ends during a run; the message says what it said last. */
 export class ImplementationError extends Error {
   override name = "ImplementationError";
+  /** "" where it said nothing. */
+  readonly lastWords: string;
+
+  constructor(message: string, lastWords = "") {
+    super(message);
+    this.lastWords = lastWords;
+  }
 }
 
 const KEPT_OUTPUT = 2_000;
@@ -24,7 +33,11 @@ const GRACE_MS = 5_000;
 const LAST_WORDS_MS = 500;
 
 /** @throws ImplementationError where it ends by itself, or does not serve within the time of the IXIT */
-export async function startImplementation(command: string, stage: Stage): Promise<ImplementationProcess> {
+export async function startImplementation(
+  command: string,
+  stage: Stage,
+  interrupted?: AbortSignal,
+): Promise<ImplementationProcess> {
   const child = spawn(command, { shell: true, detached: true, stdio: ["ignore", "pipe", "pipe"] });
   let output = "";
   const keep = (chunk: Buffer) => {
@@ -32,6 +45,7 @@ export async function startImplementation(command: string, stage: Stage): Promis
   };
   child.stdout.on("data", keep);
   child.stderr.on("data", keep);
+  const words = () => (output.trim() === "" ? "" : `; its last words: ${output.trim()}`);
   const ended = new Promise<string>((resolve) => {
     child.once("error", (cause) => resolve(cause.message));
     child.once("exit", (code, signal) => resolve(`it ended with ${signal ?? `code ${code}`}`));
@@ -46,7 +60,9 @@ export async function startImplementation(command: string, stage: Stage): Promis
     // What the command has left behind goes with it.
     kill();
   });
+  let stopping = false;
   const stop = async () => {
+    stopping = true;
     if (pid !== undefined && child.exitCode === null && child.signalCode === null) endGroup(pid, "SIGTERM");
     const gone = await Promise.race([ended.then(() => true), sleep(GRACE_MS, false, { ref: false })]);
     if (!gone) kill();
@@ -58,7 +74,11 @@ export async function startImplementation(command: string, stage: Stage): Promis
   };
   const { startupSeconds } = stage.settings.ixit;
   const given = new AbortController();
-  const within = AbortSignal.any([given.signal, AbortSignal.timeout(startupSeconds * 1000)]);
+  const within = AbortSignal.any([
+    given.signal,
+    ...(interrupted === undefined ? [] : [interrupted]),
+    AbortSignal.timeout(startupSeconds * 1000),
+  ]);
   const serving = Promise.all(
     [...stage.target.underTest].filter(isServer).map((role) => untilServing(stage, role, within)),
   );
@@ -69,10 +89,19 @@ export async function startImplementation(command: string, stage: Stage): Promis
     ),
     ended,
   ]);
-  if (failure === undefined) return { stop };
+  if (failure === undefined) {
+    const gone = new AbortController();
+    void Promise.race([Promise.all([ended, closed]), ended.then(() => sleep(LAST_WORDS_MS, undefined, { ref: false }))])
+      .then(() => ended)
+      .then((how) => {
+        if (!stopping)
+          gone.abort(new ImplementationError(`the implementation has ended during the run: ${how}`, output.trim()));
+      });
+    return { ended: gone.signal, stop };
+  }
   given.abort();
   await stop();
-  throw new ImplementationError(`the implementation does not serve: ${failure}; its last words: ${output.trim()}`);
+  throw new ImplementationError(`the implementation does not serve: ${failure}${words()}`);
 }
 
 /** Until the standard gRPC health service says SERVING; a server without that service is up as soon as it says so. */

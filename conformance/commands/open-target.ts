@@ -19,11 +19,15 @@ export interface OpenTargetOptions {
   readonly client: ClientStack;
   readonly seed: string;
   readonly recordBytes: number;
+  /** Waits no longer for the implementation to serve. */
+  readonly stop?: AbortSignal;
 }
 
 export interface OpenTarget {
   readonly stage: Stage;
   readonly pics: readonly Pics[];
+  /** Aborted where the implementation that the kit started ends by itself. */
+  readonly ended?: AbortSignal;
   close(): Promise<void>;
 }
 
@@ -57,8 +61,9 @@ export async function openTarget(options: OpenTargetOptions): Promise<OpenTarget
     stage = opened;
     for (const role of entityRoles.filter((one) => opened.target.underTest.has(one)))
       harness?.learn({ ...opened.target.entities[role], certificateChainPem: "" });
-    if (options.command !== undefined) implementation = await startImplementation(options.command, opened);
-    return { stage: opened, pics, close };
+    if (options.command !== undefined)
+      implementation = await startImplementation(options.command, opened, options.stop);
+    return { stage: opened, pics, ...(implementation && { ended: implementation.ended }), close };
   } catch (cause) {
     await close();
     throw cause;

@@ -1,20 +1,26 @@
 // A run from the options of the command line to its exit code.
+import { setTimeout as sleep } from "node:timers/promises";
 import { campaign } from "../campaign.ts";
 import { clientRoleOf, openClientTarget } from "../clients/client-target.ts";
 import { readExpectedFailures } from "../expected-failures.ts";
+import { Inconclusive } from "../procedures/procedure.ts";
 import { CampaignConsole } from "../report/campaign-console.ts";
 import { ConsoleReport } from "../report/console.ts";
 import { ProcedureConsole } from "../report/procedure-console.ts";
+import type { Report } from "../report/report.ts";
 import { prepareReportFiles, writeReportFiles } from "../report/report-files.ts";
 import { purposes } from "../suite.ts";
 import { type ClientRole, entityRoles } from "../target.ts";
 import { filtersOf } from "./filters.ts";
-import { closeOnInterrupt } from "./interruption.ts";
+import { endOnInterrupt } from "./interruption.ts";
 import { type OpenTarget, openTarget } from "./open-target.ts";
 import { procedureIds, type RunOptions } from "./run-options.ts";
 
 /** What a client shares and accesses: a few records say as much as many. */
 const CLIENT_RECORD_BYTES = 32 * 1024;
+
+/** Longest wait for what purposes take away from the target after an interrupt. */
+const CLEAN_UP_MS = 20_000;
 
 /** Performs the purposes and sets the exit code. @throws TargetError, PicsError, ListenError, ImplementationError */
 export async function perform(options: RunOptions): Promise<void> {
@@ -36,18 +42,31 @@ export async function perform(options: RunOptions): Promise<void> {
   const role = options.for ?? (file === undefined ? undefined : await clientRoleOf(file));
   const start = startText(options, role);
   if (start !== undefined) print(start);
-  let target: OpenTarget | undefined;
-  const undisturbed = closeOnInterrupt(async () => {
+  const stop = new AbortController();
+  let performing: Promise<Report | undefined> = Promise.resolve(undefined);
+  const opening: Promise<OpenTarget> =
+    role === undefined
+      ? openTarget({ ...common, file, reference: options.reference, recordBytes, stop: stop.signal })
+      : openClientTarget({ ...common, file, role, recordBytes: CLIENT_RECORD_BYTES });
+  const closed = once(async () => (await opening.catch(() => undefined))?.close());
+  const undisturbed = endOnInterrupt(async (signal, again) => {
     interrupted = true;
-    await target?.close();
+    stop.abort(new Inconclusive(`interrupted by ${signal}`));
+    await opening.catch(() => undefined);
+    const late = sleep(CLEAN_UP_MS, undefined, { ref: false });
+    const ended = performing.then(
+      (result) => result?.leftBehind ?? [],
+      () => [],
+    );
+    const left = await Promise.race([ended, again, late]);
+    for (const one of left ?? ["what could not be taken away in time"])
+      process.stderr.write(`x1410: left on the target: ${one}\n`);
+    await closed();
   });
   try {
-    target =
-      role === undefined
-        ? await openTarget({ ...common, file, reference: options.reference, recordBytes })
-        : await openClientTarget({ ...common, file, role, recordBytes: CLIENT_RECORD_BYTES });
+    const target = await opening;
     const procedureGlobs = (options.procedure ?? procedureIds).map((id) => `TP/ALL/${id}/*`);
-    const result = await campaign(target.stage, {
+    performing = campaign(target.stage, {
       purposes,
       filters: steps ? { ids: procedureGlobs } : filtersOf(options),
       pics: target.pics,
@@ -55,19 +74,34 @@ export async function perform(options: RunOptions): Promise<void> {
       // A figure is read from top to bottom.
       parallel: steps ? 1 : options.parallel,
       budgetMs: options.budget * 1000,
+      stop: AbortSignal.any([stop.signal, ...(target.ended === undefined ? [] : [target.ended])]),
       reproduce: (id) => commandFor(id, options),
       onSelection: (selection) => report.selection(selection),
       onBegin: (purpose) => report.begin(purpose),
       onStep: (step) => report.step(step),
       onResult: (one, purpose) => report.result(one, purpose),
     });
+    const result = await performing;
+    if (result === undefined || interrupted) return;
     report.summary(result);
     await writeReportFiles(result, options);
     process.exitCode = result.exitCode;
+  } catch (cause) {
+    // What comes of an interrupt is no fault of its own.
+    if (!interrupted) throw cause;
   } finally {
-    await target?.close();
-    undisturbed();
+    await closed();
+    if (!interrupted) undisturbed();
   }
+}
+
+/** `work` at the first call; every call awaits that one. */
+function once(work: () => Promise<void>): () => Promise<void> {
+  let begun: Promise<void> | undefined;
+  return () => {
+    begun ??= work();
+    return begun;
+  };
 }
 
 /** What is started, and around whom; nothing is where servers under test run already. */

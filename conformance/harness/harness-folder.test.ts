@@ -1,4 +1,4 @@
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdtempSync, readFileSync, rmSync, watch, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
@@ -8,8 +8,11 @@ import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { x1410InProcess } from "../../cli/in-process.fixture.ts";
 import { ROOT } from "../../tools/toolchain.ts";
+import { campaign } from "../campaign.ts";
+import { openTarget } from "../commands/open-target.ts";
 import { readPics } from "../pics.ts";
 import { blackHole } from "../stage.fixture.ts";
+import { purposes } from "../suite.ts";
 import { readTargetSettings } from "../target.ts";
 import { harnessPeers } from "./harness.ts";
 import { writeHarnessFolder } from "./harness-folder.ts";
@@ -51,6 +54,8 @@ async function written(): Promise<{ targetFile: string; kssPort: number }> {
 }
 
 const kit = (...args: string[]) => x1410InProcess(ROOT, "conformance", "run", ...args);
+
+const plain = { reference: [], pics: [], client: "grpc", seed: "1410", recordBytes: 10_000 } as const;
 
 /** Whether the process is there, and not only because nobody has asked how it ended. */
 function running(pid: string): boolean {
@@ -118,6 +123,37 @@ describe("a harness folder", () => {
     expect(output).toMatch(
       /^Starting [^\n]+\n\nx1410: the implementation does not serve: it ended with code 7; .*no licence found\n$/,
     );
+  });
+
+  test("a program that ends during the run is told of once, with its last words, and nothing is judged by its absence", {
+    timeout: 60_000,
+  }, async () => {
+    const { targetFile, kssPort } = await written();
+    const program = fileURLToPath(new URL("reference-kss.fixture.ts", import.meta.url));
+    const arguments_ = `'${program}' '${folder}' ${kssPort} '${mkdtempSync(join(folder, "data-"))}'`;
+    const gate = join(folder, "gate");
+    execFileSync("mkfifo", [gate]);
+    // The shell ends its program as soon as somebody writes to the pipe, and then itself.
+    const line = `'${process.execPath}' ${arguments_} & read word < '${gate}'; kill -9 $!; wait; echo out of memory; exit 9`;
+    const target = await openTarget({ ...plain, file: targetFile, command: line });
+    const { ended } = target;
+    const report = await campaign(target.stage, {
+      purposes,
+      filters: { ids: ["TP/KSS/KSM/BV-0*"] },
+      pics: target.pics,
+      expectedFailures: new Map(),
+      parallel: 1,
+      budgetMs: 60_000,
+      reproduce: (id) => id,
+      ...(ended && { stop: ended }),
+      onResult: (_, { id }) => id.endsWith("BV-01") && writeFileSync(gate, "now\n"),
+    });
+    await target.close();
+    const how = "the implementation has ended during the run: it ended with code 9";
+    expect(report.results[0]).toMatchObject({ id: "TP/KSS/KSM/BV-01", verdict: "PASS" });
+    expect(report.results.filter(({ verdict }) => !["PASS", "INCONC"].includes(verdict))).toEqual([]);
+    expect(report.results.at(-1)).toMatchObject({ verdict: "INCONC", actual: how });
+    expect(report.reasons[0]).toBe(`${how}; its last words: out of memory`);
   });
 
   test("an interrupt gives no verdict and leaves nothing running", { timeout: 60_000 }, async () => {

@@ -156,7 +156,7 @@ function byCause(results: readonly ReportedPurpose[]): Iterable<[ReportedPurpose
 function clipped(text: string): string {
   const { head = "", list = "" } = /^(?<head>[^:]*: )(?<list>.*)$/s.exec(text)?.groups ?? {};
   const items = list.split(", ");
-  if (items.length <= SHOWN_IDS) return text;
+  if (items.length <= SHOWN_IDS || items.some((item) => item.includes(" "))) return text;
   const rest = items.length - SHOWN_IDS;
   return `${head}${items.length}, ${items.slice(0, SHOWN_IDS).join(", ")} and ${rest} more: the JSON report (--json) has all`;
 }
