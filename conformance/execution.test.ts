@@ -1,12 +1,13 @@
-import { describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { ErrorReason } from "../gen/x1410/v1/error_pb.ts";
 import { refusal } from "../reference/communications/refusal.ts";
+import { type RunningServer, startServer } from "../reference/communications/server.ts";
 import { execute, type PurposeResult } from "./execution.ts";
 import { expect as expectation, expectFirst, Inconclusive } from "./procedures/procedure.ts";
 import { keyStorage } from "./purposes/kss-stored-key.ts";
 import { type PurposeSpec, purpose } from "./purposes/purpose.ts";
 import type { User } from "./roles/user.ts";
-import { authorityForTests, blackHole, NOWHERE, stageAt } from "./stage.fixture.ts";
+import { authority, authorityForTests, blackHole, NOWHERE, stageAt } from "./stage.fixture.ts";
 import type { PartyName } from "./target.ts";
 import type { TestCase } from "./test-case.ts";
 
@@ -187,6 +188,64 @@ describe("time", () => {
     expect(results.map(({ verdict }) => verdict)).toEqual(["INCONC", "INCONC"]);
     expect(results[1]?.actual).toMatch(/budget of 0.05 s was spent/);
     await stage.close();
+  });
+});
+
+describe("against a server that has no method at all", () => {
+  let server: RunningServer;
+  beforeEach(async () => {
+    const { privateKeyPem, certificateChainPem } = authority.party("kss");
+    const authorities = [authority.trustAnchorPem, authority.intermediatePem];
+    const credentials = { privateKey: privateKeyPem, certificateChain: certificateChainPem, authorities };
+    server = await startServer({ name: "kss", credentials, registrations: [] });
+  });
+  afterEach(() => server.close(0));
+
+  const registering = (t: TestCase) =>
+    keyStorage(t.provider).registerKey({ requestId: t.random(16), managementIdentity: "urn:x1410:entity:dssm:any" });
+  const likelyMistake = "something else";
+  const [register, store] = ["KeyStorageService/RegisterKey", "KeyStorageService/StoreKey"] as const;
+
+  /** Under the identity that the certificate names. */
+  const verdictOn = async (spec: Partial<PurposeSpec>, run: PurposeSpec["run"]) => {
+    const kss = { endpoint: server.address, identity: authority.identityOf("kss") };
+    const stage = stageAt(NOWHERE, { entities: { dssm: kss, kss, dss: kss } });
+    const one = purpose({ ...shape, likelyMistake, ...spec, run });
+    const [result] = await execute([one], stage, { parallel: 1, budgetMs: 30_000 });
+    await stage.close();
+    return result as PurposeResult;
+  };
+
+  test("a purpose whose own method that is fails, and no mistake explains it", async () => {
+    const spec = { methods: [register], expected: "a key", id: "TP/KSS/KSM/BV-01" } as const;
+    expect(await verdictOn(spec, async (t) => void (await registering(t)))).toMatchObject({
+      verdict: "FAIL",
+      actual: expect.stringMatching(/^KeyStorageService\/RegisterKey to kss: UNIMPLEMENTED without a reason/),
+      onTheWay: true,
+    });
+  });
+
+  test.each([
+    { methods: [store], expected: "a stored key", id: "TP/KSS/KSM/BV-02" },
+    { methods: [store], id: "TP/KSS/KSM/BI-04" },
+  ] as const)("a purpose that does not get to its own method is inconclusive ($id)", async (spec) => {
+    expect(await verdictOn(spec, async (t) => void (await registering(t)))).toMatchObject({
+      verdict: "INCONC",
+      actual: expect.stringMatching(/^on the way to what is asked: KeyStorageService\/RegisterKey .*UNIMPLEMENTED/),
+    });
+  });
+
+  test("what fails after a purpose's own method is its failure", async () => {
+    const result = await verdictOn(
+      { methods: [store], expected: "a stored key", id: "TP/KSS/KSM/BV-02" },
+      async (t) => {
+        await keyStorage(t.provider)
+          .storeKey({ keyId: "0".repeat(32), key: t.random(32) })
+          .catch(() => {});
+        await registering(t);
+      },
+    );
+    expect(result).toMatchObject({ verdict: "FAIL", onTheWay: true });
   });
 });
 

@@ -1,10 +1,11 @@
 // Runs test purposes on a stage and gives each its verdict, whatever happens: a purpose has a deadline, a campaign a budget, and what a
 // purpose made on the target is taken away again.
 
+import { Code, ConnectError } from "@connectrpc/connect";
 import type { LoggedCall } from "./message-log.ts";
 import { Deviation, Inconclusive, judge, type StepResult } from "./procedures/procedure.ts";
 import type { Purpose } from "./purposes/purpose.ts";
-import { expectationText } from "./refusal.ts";
+import { codeName, expectationText, refusalSeen } from "./refusal.ts";
 import type { Stage } from "./stage.ts";
 import { collectingStrays } from "./stray-rejections.ts";
 import { TestCase, withinSignal } from "./test-case.ts";
@@ -128,6 +129,16 @@ async function perform(
         verdict = "INCONC";
         actual = `no verdict within ${purpose.budgetSeconds} s`;
       } else if (cause instanceof Inconclusive) actual = cause.message;
+      else if (cause instanceof ConnectError) {
+        const call = t.log.callOf(cause);
+        if (call !== undefined) actual = `${call.method} to ${call.to}: ${refusalSeen(cause)}`;
+        if (stage.bench === undefined && verdict === "FAIL" && t.isOnTheWay(cause)) {
+          verdict = "INCONC";
+          actual = `on the way to what is asked: ${actual}`;
+        }
+      }
+      // What is not there makes no mistakes.
+      if (t.log.calls.at(-1)?.code === codeName(Code.Unimplemented)) onTheWay = true;
     }
     durationMs = performance.now() - from;
     leftBehind = await t.finish();

@@ -34,6 +34,7 @@ const KEPT_CALLS = 60;
 export class MessageLog {
   readonly calls: LoggedCall[] = [];
   readonly #from = performance.now();
+  readonly #failed = new WeakMap<Error, LoggedCall>();
 
   begin(from: string, to: string, method: string): LoggedCall {
     const call: LoggedCall = {
@@ -59,11 +60,17 @@ export class MessageLog {
       if (call.code === "") this.end(call, new ConnectError("left by the kit", Code.Canceled));
   }
 
+  /** Which call has failed with this; undefined where it is of none on this log. */
+  callOf(cause: unknown): LoggedCall | undefined {
+    return cause instanceof Error ? this.#failed.get(cause) : undefined;
+  }
+
   end(call: LoggedCall, cause?: unknown): void {
     call.durationMs = performance.now() - this.#from - call.atMs;
     if (cause === undefined) call.code = "OK";
     else {
       const error = ConnectError.from(cause);
+      this.#failed.set(error, call);
       const reason = reasonOf(error);
       call.code = codeName(error.code);
       call.reason = reason === 0 ? "" : reasonName(reason);

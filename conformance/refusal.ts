@@ -26,9 +26,20 @@ export async function expectRefusalOf(call: () => Promise<unknown>, expected: Ex
   if (!(cause instanceof ConnectError)) throw cause;
   const got = reasonOf(cause);
   if (got === ErrorReason.UNSPECIFIED && lossy.has(cause.code) && cause.code !== expected.code) throw cause;
-  const text = `${codeName(cause.code)}${got === 0 ? " without a reason" : ` ${reasonName(got)}`}`;
+  const text = seenText(cause);
   const right = cause.code === expected.code && (expected.reason === undefined || got === expected.reason);
   expect(right, wanted, text);
+}
+
+function seenText(cause: ConnectError): string {
+  const got = reasonOf(cause);
+  return `${codeName(cause.code)}${got === 0 ? " without a reason" : ` ${reasonName(got)}`}`;
+}
+
+/** Code, reason and, at most so long, the text of a refusal that nobody asked for. */
+export function refusalSeen(cause: ConnectError): string {
+  const said = cause.rawMessage.slice(0, 200);
+  return said === "" ? seenText(cause) : `${seenText(cause)} (${said})`;
 }
 
 /** Codes that a dead network gives as well: without a reason they refuse nothing. */

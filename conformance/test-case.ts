@@ -17,7 +17,7 @@ import type { TesterManagement } from "./harness/tester-management.ts";
 import { MessageLog, recorded } from "./message-log.ts";
 import { Inconclusive, judge, type StepResult } from "./procedures/procedure.ts";
 import type { Purpose } from "./purposes/purpose.ts";
-import { expectRefusalOf, refusalFor, refusalText } from "./refusal.ts";
+import { expectRefusalOf, refusalFor, refusalSeen, refusalText } from "./refusal.ts";
 import { callText } from "./report/failure-text.ts";
 import { DataConsumer } from "./roles/data-consumer.ts";
 import { DataProvider } from "./roles/data-provider.ts";
@@ -138,7 +138,7 @@ export class TestCase {
     const credential = this.#credentials.get(user);
     if (credential === undefined) throw new Error("this user is not of this purpose");
     if (this.#fresh.has(user)) await user.logIn();
-    else await this.#stage.logIn(user, credential);
+    else await given("an account and a session", () => this.#stage.logIn(user, credential));
     return user;
   }
 
@@ -147,13 +147,13 @@ export class TestCase {
     const credential = this.authority.issue("user", this.freshName("user"));
     const user = this.holding(credential, role);
     this.#fresh.add(user);
-    const deleteAccount = await this.#stage.createAccount({
+    const account = {
       identity: user.identity,
       displayName: "Conformance kit",
       rights: { publish: true, access: true, ...rights },
       attributes: { industries: ["isic:j61"], country: "CH", organization: "Conformance test", ...attributes },
-    });
-    this.cleanUp(deleteAccount);
+    };
+    this.cleanUp(await given("an account", () => this.#stage.createAccount(account)));
     return user;
   }
 
@@ -290,6 +290,21 @@ export class TestCase {
     this.seen(`refused: ${refusalText(expected)}`);
   }
 
+  /**
+   * Whether a call failed on the way to what the purpose is about, so that nothing of that can be judged: what comes before the twin of a
+   * refusal, or a method of no concern before the first that is. A method of concern that is not there is judged wherever it is missing.
+   */
+  isOnTheWay(cause: ConnectError): boolean {
+    const { methods, expected } = this.purpose;
+    const call = this.log.callOf(cause);
+    if (call === undefined) return false;
+    const own = methods.includes(call.method);
+    if (own && cause.code === Code.Unimplemented) return false;
+    if (typeof expected !== "string" && !this.#twinPassed) return true;
+    const before = this.log.calls.slice(0, this.log.calls.indexOf(call));
+    return !own && methods.length > 0 && !before.some(({ method }) => methods.includes(method));
+  }
+
   /** A step of a procedure that this purpose replays. */
   step(result: StepResult): void {
     this.steps.push(result);
@@ -340,6 +355,16 @@ export class TestCase {
     const user = new role(this.target, credential, this.#connections(credential, channels), this.trust);
     this.#credentials.set(user, credential);
     return user;
+  }
+}
+
+/** What the stage gives a purpose before it begins. @throws Inconclusive where the target refuses that */
+async function given<T>(what: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (cause) {
+    if (!(cause instanceof ConnectError)) throw cause;
+    throw new Inconclusive(`on the way to what is asked: the kit's user does not get ${what}: ${refusalSeen(cause)}`);
   }
 }
 
