@@ -103,7 +103,11 @@ describe("the verdict of a purpose", () => {
       t.seen("a key");
       expectation(false, "a key of 32 bytes");
     };
-    expect(await performed(run)).toMatchObject({ expected: "a key of 32 bytes", actual: "not so", seen: ["a key"] });
+    expect(await performed(run)).toMatchObject({
+      expected: "a key of 32 bytes",
+      actual: "the contrary; seen last before it: a key",
+      seen: ["a key"],
+    });
   });
 });
 

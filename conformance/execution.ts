@@ -74,6 +74,12 @@ export async function execute(
   return purposes.map(({ id }) => results.get(id)).filter((result) => result !== undefined);
 }
 
+/** Of an expectation that says itself what came, or of which nothing is known but that it does not hold. */
+function contraryTo(remarks: readonly string[]): string {
+  const last = remarks.at(-1);
+  return last === undefined ? "the contrary, with no call before it" : `the contrary; seen last before it: ${last}`;
+}
+
 /** Aborted some time after `signal`, for the same reason. */
 function after(signal: AbortSignal, ms: number): AbortSignal {
   const late = new AbortController();
@@ -123,7 +129,7 @@ async function perform(
         actual = stopped;
       } else if (cause instanceof Deviation) {
         expected = cause.message;
-        actual = [cause.actual, t.whatHappened()].filter((text) => text !== "").join("; ") || "not so";
+        actual = [cause.actual, t.whatHappened()].filter((text) => text !== "").join("; ") || contraryTo(t.remarks);
         onTheWay = cause.onTheWay;
       } else if (signal.aborted && verdict !== "ERROR") {
         verdict = "INCONC";

@@ -130,6 +130,12 @@ function outcome(socket: TLSSocket, { endpoint, timeoutMs }: Handshake): Promise
   });
 }
 
+/** What a handshake showed, for a report. */
+export function factsText({ protocol, cipher, identity, certificateSha256, trusted }: Established): string {
+  const certificate = `${trusted ? "" : "untrusted "}certificate of ${identity ?? "no one identity"}`;
+  return `${protocol}, ${cipher}, ${certificate}, SHA-256 ${certificateSha256}`;
+}
+
 function facts(socket: TLSSocket): Established {
   const certificate = socket.getPeerX509Certificate();
   return {

@@ -14,7 +14,7 @@ import { type ClientRole, entityRoles } from "../target.ts";
 import { filtersOf } from "./filters.ts";
 import { endOnInterrupt } from "./interruption.ts";
 import { type OpenTarget, openTarget } from "./open-target.ts";
-import { procedureIds, type RunOptions } from "./run-options.ts";
+import { defaultMib, procedureIds, type RunOptions } from "./run-options.ts";
 
 /** What a client shares and accesses: a few records say as much as many. */
 const CLIENT_RECORD_BYTES = 32 * 1024;
@@ -121,14 +121,15 @@ function startText({ target, command, reference }: RunOptions, role: ClientRole 
 }
 
 /** One line for a shell that performs the purpose alone, under the same circumstances. */
-function commandFor(id: string, options: RunOptions): string {
-  const { target, reference, client, seed, pics, command } = options;
+export function commandFor(id: string, options: RunOptions): string {
+  const { target, reference, client, seed, pics, command, mib } = options;
   const quoted = (text: string) => (/^[\w./:=-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
   const words = ["npx x1410 conformance run", `--id ${quoted(id)}`];
   if (target !== undefined) words.push(`--target ${quoted(target)}`);
-  else if (options.for !== undefined)
-    words.push(`--for ${options.for}`, ...(command === undefined ? [] : [`--command ${quoted(command)}`]));
+  else if (options.for !== undefined) words.push(`--for ${options.for}`);
   else if (reference.length < entityRoles.length) words.push(`--reference ${reference.join(",")}`);
+  if (command !== undefined) words.push(`--command ${quoted(command)}`);
+  if (mib !== defaultMib) words.push(`--mib ${mib}`);
   if (pics.length > 0) words.push(`--pics ${pics.map(quoted).join(" ")}`);
   return [...words, `--client ${client}`, `--seed ${quoted(seed)}`].join(" ");
 }

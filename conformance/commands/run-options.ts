@@ -6,6 +6,8 @@ import type { FilterOptions } from "./filters.ts";
 
 export const procedureIds = ["F3", "F4", "A1", "A2"];
 
+export const defaultMib = 3;
+
 export interface RunOptions extends FilterOptions, ReportFiles {
   readonly target?: string;
   readonly for?: ClientRole;

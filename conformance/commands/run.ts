@@ -5,7 +5,7 @@ import type { ClientStack } from "../channels.ts";
 import { clientRole, clientRoleNames } from "../clients/client-role.ts";
 import { type ClientRole, type EntityRole, entityRoles } from "../target.ts";
 import { wholeNumber, withFilters } from "./filters.ts";
-import { procedureIds, type RunOptions } from "./run-options.ts";
+import { defaultMib, procedureIds, type RunOptions } from "./run-options.ts";
 
 const stacks: readonly ClientStack[] = ["grpc", "connect"];
 
@@ -27,7 +27,7 @@ export function runCommand(): Command {
     .option("--parallel <n>", "purposes at the same time", wholeNumber(1), 4)
     .option("--budget <seconds>", "for the whole campaign", wholeNumber(1), 1_800)
     .option("--seed <text>", "makes data and mutations", "1410")
-    .option("--mib <n>", "size of the subscriber records in MiB", wholeNumber(1), 3)
+    .option("--mib <n>", "size of the subscriber records in MiB", wholeNumber(1), defaultMib)
     .option("--json <file>", "write the report as JSON as well")
     .option("--junit <file>", "and as JUnit XML")
     .option("--html <file>", "and as one HTML page")

@@ -216,7 +216,8 @@ function exposurePurposesOf(role: EntityRole): readonly Purpose[] {
         await t.positiveTwin("before, it gets through", () => expectEstablished(revoked, "a connection"));
         t.authority.revoke(credential);
         const refused = async () => (await refusalOf(revoked, anyRequestInJson(role))).refused;
-        expect(await untilSo(refresh, refused), `a refusal within ${refresh / 1000} s`);
+        const seen = "each handshake until then got through";
+        expect(await untilSo(refresh, refused), `a refusal within ${refresh / 1000} s`, seen);
         await expectEstablished(handshake(t, role, t.credential("provider")));
       },
     }),

@@ -8,7 +8,7 @@ import { expectEstablished, expectRefused, refusalOf } from "../handshake-verdic
 import { expect } from "../procedures/procedure.ts";
 import type { Credential, EntityRole } from "../target.ts";
 import type { TestCase } from "../test-case.ts";
-import { byCertificate, type CertificateHandshake, type Handshake } from "../tls-probe.ts";
+import { byCertificate, type CertificateHandshake, factsText, type Handshake } from "../tls-probe.ts";
 import { faultyCertificates, newIdentity } from "./faulty-certificates.ts";
 import { type Purpose, type PurposeId, purpose } from "./purpose.ts";
 import { refreshTime, untilSo } from "./revocation-refresh.ts";
@@ -112,9 +112,14 @@ export function handshakePurposes({
           await expectEstablished(handshake(t, role, credential)),
           await expectEstablished(handshake(t, role, credential)),
         ];
-        expect(one.trusted, "a certificate that chains to the trust anchors");
-        expect(one.identity === identity, `${identity} as its one URI (got ${one.identity})`);
-        expect(one.exported !== other.exported, "a session key of its own for each connection");
+        const shown = factsText(one);
+        expect(one.trusted, "a certificate that chains to the trust anchors", shown);
+        expect(one.identity === identity, `${identity} as its one URI (got ${one.identity})`, shown);
+        expect(
+          one.exported !== other.exported,
+          "a session key of its own for each connection",
+          `${shown}, twice one key`,
+        );
         t.seen(`${one.protocol}, ${one.cipher}, ${one.identity}`);
       },
     }),
@@ -165,8 +170,8 @@ export function handshakePurposes({
       async run(t) {
         const good = handshake(t, role, t.credential("provider"), { maxVersion: "TLSv1.2" });
         const made = await expectEstablished(good, "a connection by TLS 1.2");
-        expect(made.protocol === "TLSv1.2", "a connection by TLS 1.2");
-        expect(made.trusted, "a certificate that chains to the trust anchors");
+        expect(made.protocol === "TLSv1.2", "a connection by TLS 1.2", factsText(made));
+        expect(made.trusted, "a certificate that chains to the trust anchors", factsText(made));
         expect(
           /^TLS_ECDHE_.*_(GCM_SHA\d+|POLY1305_SHA256)$/.test(made.cipher),
           `ECDHE and an AEAD (got ${made.cipher})`,
@@ -195,7 +200,7 @@ export function handshakePurposes({
         const good = handshake(t, role, t.credential("provider"));
         const revoked = handshake(t, role, credential);
         const refused = await untilSo(refresh, async () => (await refusalOf(revoked, anyRequest(role))).refused);
-        expect(refused, `a refusal within ${refresh / 1000} s`);
+        expect(refused, `a refusal within ${refresh / 1000} s`, "each handshake until then got through");
         if (resumable !== undefined)
           await expectRefusedBy(role, t, handshake(t, role, credential, { session: resumable }), good);
         await expectEstablished(good);

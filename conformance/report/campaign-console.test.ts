@@ -3,7 +3,7 @@ import { notBegun } from "../execution.ts";
 import { purposes } from "../suite.ts";
 import { CampaignConsole } from "./campaign-console.ts";
 import { sampleReport } from "./report.fixture.ts";
-import type { Report } from "./report.ts";
+import type { Report, ReportedPurpose } from "./report.ts";
 
 function printed(show: (console: CampaignConsole) => void): string[] {
   const lines: string[] = [];
@@ -70,4 +70,46 @@ test.each<[string, number, RegExp]>([
   const reasons: Report["reasons"] = [`claimed and not tested: ${items.join(", ")}`];
   const lines = printed((console) => console.summary(sampleReport({ results: [], reasons })));
   expect(lines.filter((line) => line.includes("claimed and not tested"))).toEqual([expect.stringMatching(wanted)]);
+});
+
+describe("a failure teaches", () => {
+  const failed = sampleReport().results.find(
+    ({ verdict, capabilities, messages }) => verdict === "FAIL" && capabilities.includes("AAC1") && messages.length > 0,
+  ) as ReportedPurpose;
+  const explained = (changes: Partial<ReportedPurpose>) =>
+    printed((console) => console.summary(sampleReport({ results: [{ ...failed, ...changes }] })));
+
+  test("the requirement, what came, the TLS facts, the last messages, the likely mistake and the command", () => {
+    const lines = explained({ actual: "TLS 1.2", likelyMistake: "a default" });
+    for (const wanted of [
+      /^ {2}clause {10}7\.2\.5$/,
+      /^ {2}requirement {5}AAC1 \S/,
+      /^ {2}expected {8}\S/,
+      /^ {2}actual {10}TLS 1\.2$/,
+      /^ {2}TLS {13}\w+ at 127\.0\.0\.1:\d+ .*TLSv1\.3/,
+      /^ {6}> \{"key_id":"0a","access_token":"\[redacted\]"/,
+      /^ {2}likely mistake {2}a default$/,
+      /^ {2}again {11}npx x1410 conformance run --id /,
+    ])
+      expect(lines).toContainEqual(expect.stringMatching(wanted));
+  });
+
+  test("in a few lines, however many and long the messages", () => {
+    const [call] = failed.messages;
+    if (call === undefined) throw new Error("the sample has a message");
+    const messages = Array.from({ length: 50 }, () => ({ ...call, requests: [{ text: "x".repeat(10_000) }] }));
+    const long = explained({ messages }).filter((line) => line.includes("xxx"));
+    expect(long).toHaveLength(2);
+    expect(Math.max(...long.map(({ length }) => length))).toBeLessThan(300);
+  });
+
+  test("once, where several fail for one cause that no mistake of their own explains", () => {
+    const results = ["TP/KSS/KSM/BV-01", "TP/KSS/KSM/BV-02"].map((id) => {
+      const actual = "RegisterKey to kss: UNIMPLEMENTED without a reason";
+      return { ...failed, id, actual, likelyMistake: "" };
+    });
+    const lines = printed((console) => console.summary(sampleReport({ results })));
+    expect(lines.filter((line) => line.includes("UNIMPLEMENTED"))).toHaveLength(1);
+    expect(lines).toContainEqual(expect.stringMatching(/^FAIL {3}2 purposes \(.*\), all for one cause$/));
+  });
 });

@@ -7,7 +7,9 @@ import type { Purpose } from "../purposes/purpose.ts";
 import type { Selection } from "../selection.ts";
 import type { Verdict } from "../verdict.ts";
 import { verdictColours } from "./console.ts";
+import { entitiesOf, messagesText, tlsText } from "./failure-text.ts";
 import type { Report, ReportedPurpose } from "./report.ts";
+import { requirementsOf } from "./requirement.ts";
 
 /** Whoever watches a campaign. */
 export interface CampaignReport {
@@ -17,6 +19,10 @@ export interface CampaignReport {
   result(result: PurposeResult, purpose: Purpose): void;
   summary(report: Report): void;
 }
+
+/** Of a failure on the console; the other reports have more. */
+const LAST_CALLS = 2;
+const LONGEST_MESSAGE = 240;
 
 const verdicts: readonly Verdict[] = ["PASS", "FAIL", "INCONC", "ERROR"];
 
@@ -68,7 +74,7 @@ export class CampaignConsole implements CampaignReport {
   summary(report: Report): void {
     const { results, target, suite, run } = report;
     for (const [first, ...others] of byCause(results.filter(({ verdict }) => verdict !== "PASS")))
-      if (others.length === 0) this.#explain(first);
+      if (others.length === 0) this.#explain(first, report);
       else this.#explainTogether([first, ...others]);
     this.#print("");
     const entities = target.entities.map(({ role, endpoint }) => `${role} ${endpoint}`).join(", ");
@@ -105,13 +111,14 @@ export class CampaignConsole implements CampaignReport {
     this.#print(`  ${"the first again".padEnd(15)} ${reproduce}`);
   }
 
-  #explain(each: ReportedPurpose): void {
+  #explain(each: ReportedPurpose, report: Report): void {
     const line = (name: string, text: string) => {
       if (text !== "") this.#print(`  ${name.padEnd(15)} ${text}`);
     };
     this.#print("");
     this.#print(`${this.#verdict(each.verdict)} ${this.#style("bold", `${each.id}: ${each.title}`)}`);
     line("clause", each.clause);
+    for (const { id, what } of requirementsOf(each)) line("requirement", `${id} ${what}`);
     line("initial state", each.initialState);
     line("stimulus", each.stimulus);
     line("expected", each.expected);
@@ -120,6 +127,11 @@ export class CampaignConsole implements CampaignReport {
     for (const { id, verdict, seen } of each.procedure)
       if (verdict !== "PASS" && verdict !== null) line(id, `${verdict} ${seen}`);
     line("likely mistake", each.verdict === "FAIL" ? each.likelyMistake : "");
+    if (each.verdict === "FAIL") {
+      if (each.capabilities.some((item) => item.startsWith("AAC")))
+        for (const entity of entitiesOf(each, report)) line("TLS", tlsText(entity));
+      for (const text of messagesText(each.messages, LAST_CALLS, LONGEST_MESSAGE)) this.#print(`  ${text}`);
+    }
     line("again", each.reproduce);
   }
 
@@ -146,9 +158,11 @@ function countedText(ids: readonly string[]): string {
   return `${ids.length} ${ids.length === 1 ? "purpose" : "purposes"} (${ids.slice(0, SHOWN_IDS).join(", ")}${more})`;
 }
 
-/** Inconclusive ones with one cause together, where the first of them stands; each other one alone. */
+/** What has one cause together, where the first of them stands: what is inconclusive, and failures that no mistake of their own explains. */
 function byCause(results: readonly ReportedPurpose[]): Iterable<[ReportedPurpose, ...ReportedPurpose[]]> {
-  const groups = Map.groupBy(results, ({ id, verdict, actual }) => (verdict === "INCONC" ? actual : id));
+  const groups = Map.groupBy(results, ({ id, verdict, actual, likelyMistake }) =>
+    verdict === "INCONC" ? actual : verdict === "FAIL" && likelyMistake === "" ? `FAIL ${actual}` : id,
+  );
   return groups.values() as Iterable<[ReportedPurpose, ...ReportedPurpose[]]>;
 }
 

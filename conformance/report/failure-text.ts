@@ -1,5 +1,6 @@
 // What a failure teaches: clause and requirement, what was asked, what came, the messages and the TLS facts, the likely mistake, and the
 // command that shows it again. Plain text, for JUnit and for whoever embeds the kit.
+import type { JsonValue } from "@bufbuild/protobuf";
 import type { LoggedCall } from "../message-log.ts";
 import type { Report, ReportedEntity, ReportedPurpose } from "./report.ts";
 import { requirementsOf } from "./requirement.ts";
@@ -61,16 +62,25 @@ export function callText({ method, to, code, reason, durationMs }: LoggedCall): 
   return `${method} to ${to}: ${outcome} after ${durationMs.toFixed(1)} ms`;
 }
 
-function messagesText(messages: readonly LoggedCall[]): string[] {
+/** The last calls with their messages, which are without secrets already, each cut at so many characters. */
+export function messagesText(
+  messages: readonly LoggedCall[],
+  shownCalls = SHOWN_CALLS,
+  longest = Number.POSITIVE_INFINITY,
+): string[] {
   if (messages.length === 0) return [];
-  const shown = messages.slice(-SHOWN_CALLS);
+  const shown = messages.slice(-shownCalls);
+  const text = (message: JsonValue) => {
+    const whole = JSON.stringify(message);
+    return whole.length <= longest ? whole : `${whole.slice(0, longest)} …`;
+  };
   const omitted = messages.length - shown.length;
   return [
     `messages:${omitted > 0 ? ` the last ${shown.length} of ${messages.length} calls` : ""}`,
     ...shown.flatMap((call) => [
       `  ${callText(call)}`,
-      ...call.requests.map((message) => `    > ${JSON.stringify(message)}`),
-      ...call.responses.map((message) => `    < ${JSON.stringify(message)}`),
+      ...call.requests.map((message) => `    > ${text(message)}`),
+      ...call.responses.map((message) => `    < ${text(message)}`),
     ]),
   ];
 }

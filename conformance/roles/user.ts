@@ -17,7 +17,7 @@ import type { Connections } from "../channels.ts";
 import { expectEstablished, expectRefused } from "../handshake-verdict.ts";
 import { expect } from "../procedures/procedure.ts";
 import type { Credential, EntityRole, Target } from "../target.ts";
-import { byCertificate } from "../tls-probe.ts";
+import { byCertificate, factsText } from "../tls-probe.ts";
 
 export type Seen = (text: string) => void;
 
@@ -74,7 +74,7 @@ export class User {
     const { trustAnchorsPem, callTimeoutMs: timeoutMs } = this.target;
     const own = byCertificate({ endpoint, timeoutMs, trustAnchorsPem, credential: this.#credential });
     const first = await expectEstablished(own, "a TLS connection under the user's certificate");
-    expect(first.trusted, "a server certificate that chains to the trust anchors");
+    expect(first.trusted, "a server certificate that chains to the trust anchors", factsText(first));
     expect(first.identity === identity, `a server certificate whose one URI is ${identity} (got ${first.identity})`);
     const second = await expectEstablished(own, "a second connection");
     expect(first.exported !== second.exported, "a session key of its own for each connection");
