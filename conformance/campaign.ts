@@ -75,7 +75,6 @@ export async function campaign(stage: Stage, options: CampaignOptions): Promise<
   const findings = [...pics.values()].flatMap(staticReview);
   const missing = untested(tested(selection.selected, results), unobservable, situation);
   const filtered = isFiltered(filters);
-  const conclusion = conclude({ selection, results, findings, untested: missing, filtered, expected });
   const end = options.stop?.aborted === true ? (options.stop.reason as Error) : undefined;
   return {
     format: reportFormat,
@@ -102,9 +101,9 @@ export async function campaign(stage: Stage, options: CampaignOptions): Promise<
       seed: stage.options.seed,
       parallel: options.parallel,
       filtered,
+      ...(end && { ended: endText(end) }),
     },
-    ...conclusion,
-    reasons: [...(end === undefined ? [] : [endText(end)]), ...conclusion.reasons],
+    ...conclude({ selection, results, findings, untested: missing, filtered, expected }),
     staticReview: findings,
     statements: [...pics.values()].map((one) => statement(one, given.has(one.entity))),
     results: results.map((result, index) =>

@@ -68,6 +68,13 @@ describe("x1410 conformance", () => {
       ["harness", "--for", "dc", "--out", "kit"],
       /run --for dc --command .* \(docs\/conformance\/clients\.md\)/,
     ],
+    [
+      "a target and a part of the reference",
+      ["run", "--target", "t.yaml", "--reference", "kss"],
+      /--reference.*--target/,
+    ],
+    ["procedures and ids", ["run", "--procedures", "--id", "TP/KSS/*"], /--procedures.*--id/],
+    ["procedures by name and ids", ["run", "--procedure", "F3", "--id", "TP/KSS/*"], /--procedure.*--id/],
     ["a filter that is none", ["list", "--kind", "BX"], /CA, BV, BI, BO/],
     [
       "expected failures of another suite",

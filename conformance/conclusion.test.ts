@@ -70,6 +70,11 @@ describe("a campaign concludes", () => {
     ],
     ["another beside it", { results: results("FAIL", "FAIL"), expected: first }, ["FAIL", "non-conformant", 1]],
     ["a stale expectation", { results: results("PASS", "PASS"), expected: first }, ["PASS", "conformant", 4]],
+    [
+      "a stale one beside a failure that nobody expected",
+      { results: results("PASS", "FAIL"), expected: first },
+      ["FAIL", "non-conformant", 1],
+    ],
     ["a stale one and a fault", { results: results("PASS", "ERROR"), expected: first }, ["ERROR", "undetermined", 3]],
     ["an expected one unreachable", { results: results("INCONC"), expected: first }, ["INCONC", "inconclusive", 2]],
   ])("%s", (_, evidence, wanted) => {

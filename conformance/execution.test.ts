@@ -6,6 +6,7 @@ import { execute, type PurposeResult } from "./execution.ts";
 import { expect as expectation, expectFirst, Inconclusive } from "./procedures/procedure.ts";
 import { keyStorage } from "./purposes/kss-stored-key.ts";
 import { type PurposeSpec, purpose } from "./purposes/purpose.ts";
+import { refreshTime } from "./purposes/revocation-refresh.ts";
 import type { User } from "./roles/user.ts";
 import { authority, authorityForTests, blackHole, NOWHERE, stageAt } from "./stage.fixture.ts";
 import type { PartyName } from "./target.ts";
@@ -82,6 +83,18 @@ describe("the verdict of a purpose", () => {
     ["a refusal that nobody expected", () => wrong(), "FAIL", /TOKEN_INVALID/],
     ["something that was not given", () => Promise.reject(new Inconclusive("no certificate")), "INCONC", /^no cert/],
     ["a certificate that nobody gave", async (t) => void t.as("operator"), "INCONC", /no certificate for operator/],
+    [
+      "a certificate that only the kit's authority issues",
+      async (t) => void t.authority,
+      "INCONC",
+      /only an authority of the kit's own/,
+    ],
+    [
+      "a revocation without the kit's authority, however often lists are refreshed",
+      async (t) => void refreshTime(t),
+      "INCONC",
+      /only an authority of the kit's own can issue and revoke/,
+    ],
     ["a peer that nobody plays", async (t) => void t.management, "INCONC", /no harness/],
   ])("%s", async (_, run, verdict, actual) => {
     expect(await performed(run)).toMatchObject({ verdict, actual: expect.stringMatching(actual) });

@@ -203,9 +203,11 @@ export class TestCase {
 
   /** The kit's own certification authority: issues, forges, revokes. */
   get authority(): HarnessAuthority {
-    const authority = this.#harness.authority;
+    const authority = this.#stage.harness?.authority;
     if (authority === undefined)
-      throw new Inconclusive("needs a certificate that nobody gave: only the kit's own authority would issue it");
+      throw new Inconclusive(
+        "needs certificates that only an authority of the kit's own can issue and revoke, and the target trusts none (harness.directory)",
+      );
     return authority;
   }
 

@@ -12,6 +12,8 @@ export interface FilterOptions {
   readonly kind?: PurposeKind[];
 }
 
+export const filterNames: (keyof FilterOptions)[] = ["id", "entity", "clause", "step", "status", "kind"];
+
 const entityNames = [...purposeEntities, ...purposeEntities.map((name) => name.toLowerCase())];
 
 export function withFilters(command: Command): Command {

@@ -22,7 +22,10 @@ class UnknownVersionError extends Error {
 export function listCommand(): Command {
   return withFilters(new Command("list"))
     .option("--json", "as JSON")
-    .option("--gaps", "what of the catalogue and the methods no purpose shows, and nobody has given a reason for")
+    .option(
+      "--gaps",
+      "what of the catalogue and the methods no purpose shows, and nobody has given a reason for; exit code 1 where there is any",
+    )
     .option("--frozen [version]", "a frozen list with the digest of what each purpose asks, by default of this version")
     .action(list);
 }
@@ -30,7 +33,9 @@ export function listCommand(): Command {
 function list(options: ListOptions): void {
   const print = (line: string) => process.stdout.write(`${line}\n`);
   if (options.gaps === true) {
-    for (const { item, kind, what } of gaps(purposes)) print(`${kind.padEnd(10)} ${item.padEnd(40)} ${what}`);
+    const found = gaps(purposes);
+    for (const { item, kind, what } of found) print(`${kind.padEnd(10)} ${item.padEnd(40)} ${what}`);
+    if (found.length > 0) process.exitCode = 1;
     return;
   }
   if (options.frozen !== undefined) {

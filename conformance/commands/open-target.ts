@@ -1,11 +1,13 @@
 // From the command line to a stage: the implementation of a target file with the harness around it, or the reference's own entities.
+
+import { ListenError } from "../../reference/communications/tls-listener.ts";
 import type { ClientStack } from "../channels.ts";
 import { Harness } from "../harness/harness.ts";
 import { type ImplementationProcess, startImplementation } from "../implementation-process.ts";
 import { type Pics, readPics } from "../pics.ts";
 import { referenceSubset } from "../reference-subsets.ts";
 import { Stage } from "../stage.ts";
-import { type EntityRole, entityRoles, readTargetSettings } from "../target.ts";
+import { type EntityRole, entityRoles, readTargetSettings, TargetError } from "../target.ts";
 import { checkTarget } from "../target-check.ts";
 
 export interface OpenTargetOptions {
@@ -31,6 +33,13 @@ export interface OpenTarget {
   close(): Promise<void>;
 }
 
+/** What the system says of the port. */
+function portInUse(cause: unknown): { readonly address: string; readonly port: number } | undefined {
+  if (!(cause instanceof ListenError)) return undefined;
+  const { code, address = "", port = 0 } = cause.cause as NodeJS.ErrnoException & { address?: string; port?: number };
+  return code === "EADDRINUSE" ? { address, port } : undefined;
+}
+
 /** @throws TargetError, PicsError, ListenError, ImplementationError */
 export async function openTarget(options: OpenTargetOptions): Promise<OpenTarget> {
   const { file, client, seed, recordBytes } = options;
@@ -48,7 +57,14 @@ export async function openTarget(options: OpenTargetOptions): Promise<OpenTarget
   const settings = await readTargetSettings(file);
   checkTarget(file, settings);
   const { trustAnchorsPem, credentials } = settings;
-  const harness = settings.harness && (await Harness.start({ ...settings.harness, credentials, trustAnchorsPem }));
+  const harness =
+    settings.harness &&
+    (await Harness.start({ ...settings.harness, credentials, trustAnchorsPem }).catch((cause: unknown) => {
+      const taken = portInUse(cause);
+      if (taken === undefined) throw cause;
+      const place = `${taken.address}:${taken.port}`;
+      throw new TargetError(`${file}: ${place} is in use by another process: choose other ports with harness.basePort`);
+    }));
   let stage: Stage | undefined;
   let implementation: ImplementationProcess | undefined;
   const close = async () => {

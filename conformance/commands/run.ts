@@ -4,7 +4,7 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import type { ClientStack } from "../channels.ts";
 import { clientRole, clientRoleNames } from "../clients/client-role.ts";
 import { type ClientRole, type EntityRole, entityRoles } from "../target.ts";
-import { wholeNumber, withFilters } from "./filters.ts";
+import { filterNames, wholeNumber, withFilters } from "./filters.ts";
 import { defaultMib, procedureIds, type RunOptions } from "./run-options.ts";
 
 const stacks: readonly ClientStack[] = ["grpc", "connect"];
@@ -13,15 +13,22 @@ export function runCommand(): Command {
   const command = new Command("run")
     .option("--target <file>", "the implementation; without it the reference, with the kit's own peers around it")
     .option("--for <role>", "test a user's side instead: dp, data provider, or dc, data consumer", userRole)
-    .option("--reference <roles>", "which entities of the reference, e.g. kss,dss", roles, [...entityRoles])
+    .addOption(
+      new Option("--reference <roles>", "which entities of the reference, e.g. kss,dss")
+        .argParser(roles)
+        .default([...entityRoles])
+        .conflicts(["target", "for"]),
+    )
     .option(
       "--command <line>",
       "starts the implementation; with --for, the client's main command, e.g. 'get {contract} {output}'",
     )
     .addOption(new Option("--client <stack>", "the kit's client stack").choices(stacks).default("grpc"))
     .option("--pics <file...>", "statements of the supplier; default: all that is mandatory", [])
-    .option("--procedures", "only Figure 3, Figure 4, Annex A.1 and A.2, step by step")
-    .addOption(new Option("--procedure <id...>", "only these of them").choices(procedureIds));
+    .addOption(
+      new Option("--procedures", "only Figure 3, Figure 4, Annex A.1 and A.2, step by step").conflicts(filterNames),
+    )
+    .addOption(new Option("--procedure <id...>", "only these of them").choices(procedureIds).conflicts(filterNames));
   return withFilters(command)
     .option("--expected-failures <file>", "ids that must fail; one that passes fails the run")
     .option("--parallel <n>", "purposes at the same time", wholeNumber(1), 4)
@@ -33,7 +40,7 @@ export function runCommand(): Command {
     .option("--html <file>", "and as one HTML page")
     .addHelpText(
       "after",
-      "\nExit codes: 0 conformant, or with a filter all that was selected passed; 1 not conformant; 2 inconclusive, or passed and not complete;" +
+      "\nExit codes: 0 conformant, or with a filter all that was selected passed, or nothing failed but what was expected to; 1 not conformant; 2 inconclusive, or passed and not complete;" +
         "\n3 a fault of the kit or its configuration, or nothing selected; 4 an expected failure passed.",
     )
     .action(async (options: RunOptions) => (await import("./perform.ts")).perform(options));

@@ -153,7 +153,18 @@ describe("a harness folder", () => {
     expect(report.results[0]).toMatchObject({ id: "TP/KSS/KSM/BV-01", verdict: "PASS" });
     expect(report.results.filter(({ verdict }) => !["PASS", "INCONC"].includes(verdict))).toEqual([]);
     expect(report.results.at(-1)).toMatchObject({ verdict: "INCONC", actual: how });
-    expect(report.reasons[0]).toBe(`${how}; its last words: out of memory`);
+    expect(report.run.ended).toBe(`${how}; its last words: out of memory`);
+  });
+
+  test("a peer's port that somebody else holds is told of with the member that names it", async () => {
+    const { targetFile, kssPort } = await written();
+    const hole = await blackHole(kssPort - harnessPeers.length - 1);
+    const { code, output } = await kit("--target", targetFile);
+    await hole.close();
+    expect([code, output]).toEqual([
+      3,
+      expect.stringMatching(/127\.0\.0\.1:\d+ is in use .*: choose other ports with harness\.basePort\n$/),
+    ]);
   });
 
   test("an interrupt gives no verdict and leaves nothing running", { timeout: 60_000 }, async () => {

@@ -113,3 +113,16 @@ describe("a failure teaches", () => {
     expect(lines).toContainEqual(expect.stringMatching(/^FAIL {3}2 purposes \(.*\), all for one cause$/));
   });
 });
+
+test("a part that somebody chose and that passed is said to be that, and not what else is claimed", () => {
+  const reasons = ["9 purposes left out by the filters", "claimed and not tested: KSM1, KSM2"];
+  const part = { ...sampleReport(), results: [], verdict: "PASS", conformance: "partial", reasons } as const;
+  const told = (report: Report) => printed((console) => console.summary(report)).join("\n");
+  expect(told(part)).toMatch(
+    /\n {2}9 purposes left out by the filters\nVerdict: PASS, partial: the selected purposes passed; no claim, after/,
+  );
+  expect(told(part)).not.toContain("claimed and not tested");
+  expect(told({ ...part, run: { ...part.run, filtered: false } })).toContain(
+    "claimed and not tested: KSM1, KSM2\nVerdict: PASS, partial, after",
+  );
+});

@@ -1,6 +1,7 @@
 // The console report of a campaign: a line for each purpose as its verdict falls; what failed says what was asked, what came, what the
 // likely mistake is, and how to see it again.
 import { styleText } from "node:util";
+import { untestedReason } from "../conclusion.ts";
 import type { PurposeResult } from "../execution.ts";
 import type { StepResult } from "../procedures/procedure.ts";
 import type { Purpose } from "../purposes/purpose.ts";
@@ -79,6 +80,7 @@ export class CampaignConsole implements CampaignReport {
     this.#print("");
     const entities = target.entities.map(({ role, endpoint }) => `${role} ${endpoint}`).join(", ");
     this.#print(this.#style("bold", `${target.name}: ${entities}; client stack: ${run.client}; seed: ${run.seed}`));
+    if (run.ended !== undefined) this.#print(this.#style("yellow", `  ${run.ended}`));
     for (const { role, problem } of target.entities) if (problem !== "") this.#print(`  ${role}: ${problem}`);
     const list = suite.frozen === "" ? "not frozen" : `frozen as ${suite.frozen.slice(0, 16)}`;
     this.#print(
@@ -94,10 +96,13 @@ export class CampaignConsole implements CampaignReport {
     }
     for (const { entity, item, text } of report.staticReview) this.#print(`  PICS ${entity} ${item}: ${text}`);
     for (const left of report.leftBehind) this.#print(this.#style("yellow", `  left on the target: ${left}`));
-    for (const reason of report.reasons) this.#print(`  ${clipped(reason)}`);
+    // Of a part that somebody chose, what else is claimed says nothing.
+    const isTold = (reason: string) => !(claimsNothing(report) && reason.startsWith(untestedReason));
+    for (const reason of report.reasons.filter(isTold)) this.#print(`  ${clipped(reason)}`);
     const verdict = report.verdict ?? "INCONC";
+    const claim = claimsNothing(report) ? "partial: the selected purposes passed; no claim" : report.conformance;
     this.#print(
-      `${this.#style(verdictColours[verdict], `Verdict: ${report.verdict ?? "none"}`)}, ${report.conformance}, after ${(run.durationMs / 1000).toFixed(1)} s`,
+      `${this.#style(verdictColours[verdict], `Verdict: ${report.verdict ?? "none"}`)}, ${claim}, after ${(run.durationMs / 1000).toFixed(1)} s`,
     );
   }
 
@@ -144,6 +149,11 @@ export class CampaignConsole implements CampaignReport {
   }
 }
 
+/** Whether all that a filter left has passed. */
+function claimsNothing({ conformance, verdict, run }: Report): boolean {
+  return run.filtered && conformance === "partial" && verdict === "PASS";
+}
+
 /** The summary has the whole. */
 function beginningOf(text: string): string {
   return text.length <= 300 ? text : `${text.slice(0, 300)} …`;
@@ -170,7 +180,7 @@ function byCause(results: readonly ReportedPurpose[]): Iterable<[ReportedPurpose
 function clipped(text: string): string {
   const { head = "", list = "" } = /^(?<head>[^:]*: )(?<list>.*)$/s.exec(text)?.groups ?? {};
   const items = list.split(", ");
-  if (items.length <= SHOWN_IDS || items.some((item) => item.includes(" "))) return text;
+  if (items.length <= SHOWN_IDS) return text;
   const rest = items.length - SHOWN_IDS;
   return `${head}${items.length}, ${items.slice(0, SHOWN_IDS).join(", ")} and ${rest} more: the JSON report (--json) has all`;
 }

@@ -39,6 +39,8 @@ export interface Report {
     readonly seed: string;
     readonly parallel: number;
     readonly filtered: boolean;
+    /** Why it ended before its time, such as by the death of the implementation; absent where it did not. */
+    readonly ended?: string;
   };
   /** Of what was performed, in the order of ISO/IEC 9646; null where nothing was. */
   readonly verdict: Verdict | null;

@@ -119,7 +119,7 @@ ${table(
     ({ clause }) => clause,
   ),
 )}</div>
-${when(staticReview.length > 0, () => markup`<h3>Static conformance review</h3>\n<ul>${staticReview.map(({ entity, item, clause, text }) => markup`<li>${mark("FAIL")}${entity} ${item}, clause ${clause}: ${text}</li>`)}</ul>\n`)}${when(leftBehind.length > 0, () => markup`<h3>Left on the target</h3>\n<ul>${leftBehind.map((text) => markup`<li>${text}</li>`)}</ul>\n`)}</section>
+${when(staticReview.length > 0, () => markup`<h3>Static conformance review</h3>\n<ul>${staticReview.map(({ entity, item, clause, text }) => markup`<li>${mark("FAIL")}${entity} ${item}, clause ${clause}: ${text}</li>`)}</ul>\n`)}${when(report.run.ended !== undefined, () => markup`<h3>Ended before its time</h3>\n<p>${report.run.ended ?? ""}</p>\n`)}${when(leftBehind.length > 0, () => markup`<h3>Left on the target</h3>\n<ul>${leftBehind.map((text) => markup`<li>${text}</li>`)}</ul>\n`)}</section>
 `;
 }
 
