@@ -266,6 +266,34 @@ describe("against a server that has no method at all", () => {
   });
 });
 
+test("a session that the kit's user does not get is the failure of purposes about sessions, and of no other", async () => {
+  const { privateKeyPem, certificateChainPem } = authority.party("dssm");
+  const authorities = [authority.trustAnchorPem, authority.intermediatePem];
+  const credentials = { privateKey: privateKeyPem, certificateChain: certificateChainPem, authorities };
+  const server = await startServer({ name: "dssm", credentials, registrations: [] });
+  const dssm = { endpoint: server.address, identity: authority.identityOf("dssm") };
+  const stage = stageAt(NOWHERE, { entities: { dssm, kss: dssm, dss: dssm } });
+  const of = (id: PurposeSpec["id"], method: "UserAuthenticationService/EndSession" | "TokenService/CreateToken") =>
+    purpose({
+      ...shape,
+      id,
+      methods: [method],
+      expected: "it",
+      run: async (t) => void (await t.inSession(t.provider)),
+    });
+  const list = [
+    of("TP/DSSM/AAU/BV-03", "UserAuthenticationService/EndSession"),
+    of("TP/DSSM/TM/BV-01", "TokenService/CreateToken"),
+  ];
+  const results = await execute(list, stage, { parallel: 1, budgetMs: 30_000 });
+  expect(results).toMatchObject([
+    { verdict: "FAIL" },
+    { verdict: "INCONC", actual: expect.stringMatching(/the kit's user does not get a session: UNIMPLEMENTED/) },
+  ]);
+  await stage.close();
+  await server.close(0);
+});
+
 describe("clean-up", () => {
   test("runs last to first whatever the verdict, with time of its own", async () => {
     const order: number[] = [];

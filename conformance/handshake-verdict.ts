@@ -54,7 +54,12 @@ export async function refusalOf(handshake: Handshake, request: AnyRequest | unde
   if (seen.outcome === "refused") return { refused: true, text: seen.alert, silent: seen.silent };
   const through = `a connection by ${seen.protocol}`;
   if (request === undefined) return { refused: false, text: through, silent: false };
-  const connection = await RawConnection.open(handshake);
+  const connection = await RawConnection.open(handshake).catch((cause: unknown) => {
+    // Let through once, and no more: whoever asks again will see.
+    if (!(cause instanceof Inconclusive)) throw cause;
+    return undefined;
+  });
+  if (connection === undefined) return { refused: false, text: through, silent: false };
   try {
     const { path, body, contentType } = request;
     const { code, httpStatus } = await connection.call(path, body, handshake.timeoutMs, contentType);

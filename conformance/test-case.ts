@@ -138,7 +138,7 @@ export class TestCase {
     const credential = this.#credentials.get(user);
     if (credential === undefined) throw new Error("this user is not of this purpose");
     if (this.#fresh.has(user)) await user.logIn();
-    else await given("an account and a session", () => this.#stage.logIn(user, credential));
+    else await this.#given("UserAuthenticationService", () => this.#stage.logIn(user, credential));
     return user;
   }
 
@@ -153,7 +153,7 @@ export class TestCase {
       rights: { publish: true, access: true, ...rights },
       attributes: { industries: ["isic:j61"], country: "CH", organization: "Conformance test", ...attributes },
     };
-    this.cleanUp(await given("an account", () => this.#stage.createAccount(account)));
+    this.cleanUp(await this.#given("UserAccountService", () => this.#stage.createAccount(account)));
     return user;
   }
 
@@ -343,6 +343,18 @@ export class TestCase {
     return harness;
   }
 
+  /** What the stage gives a purpose that is not about that. @throws Inconclusive where the target refuses it then */
+  async #given<T>(service: string, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (cause) {
+      const isAbout = this.purpose.methods.some((method) => method.startsWith(`${service}/`));
+      if (isAbout || !(cause instanceof ConnectError)) throw cause;
+      const what = service === "UserAccountService" ? "an account" : "a session";
+      throw new Inconclusive(`on the way to what is asked: the kit's user does not get ${what}: ${refusalSeen(cause)}`);
+    }
+  }
+
   #user<U extends User>(party: PartyName, role: UserClass<U>): U {
     const name = `${party} ${role.name}`;
     const known = this.#users.get(name);
@@ -357,16 +369,6 @@ export class TestCase {
     const user = new role(this.target, credential, this.#connections(credential, channels), this.trust);
     this.#credentials.set(user, credential);
     return user;
-  }
-}
-
-/** What the stage gives a purpose before it begins. @throws Inconclusive where the target refuses that */
-async function given<T>(what: string, work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (cause) {
-    if (!(cause instanceof ConnectError)) throw cause;
-    throw new Inconclusive(`on the way to what is asked: the kit's user does not get ${what}: ${refusalSeen(cause)}`);
   }
 }
 

@@ -15,7 +15,7 @@ import { connectTransport } from "../../reference/communications/connect-transpo
 import { anyRequestInJson } from "../any-request.ts";
 import { Channels } from "../channels.ts";
 import { identityIn } from "../credential.ts";
-import { expectEstablished, expectRefused, refusalOf } from "../handshake-verdict.ts";
+import { expectEstablished, expectRefused } from "../handshake-verdict.ts";
 import { recorded } from "../message-log.ts";
 import { expect, Inconclusive } from "../procedures/procedure.ts";
 import { expectRefusal } from "../refusal.ts";
@@ -28,7 +28,7 @@ import { faultyCertificates } from "./faulty-certificates.ts";
 import { keyStorage, registeredKey } from "./kss-stored-key.ts";
 import { expectInvalidField, freshId, notIds } from "./malformed-field.ts";
 import { type Purpose, purpose } from "./purpose.ts";
-import { refreshTime, untilSo } from "./revocation-refresh.ts";
+import { refreshTime, refusedWithin } from "./revocation-refresh.ts";
 
 type Form = "JSON" | "gRPC-Web";
 type Clients = <S extends DescService>(service: S) => Client<S>;
@@ -215,9 +215,9 @@ function exposurePurposesOf(role: EntityRole): readonly Purpose[] {
         const revoked = handshake(t, role, credential);
         await t.positiveTwin("before, it gets through", () => expectEstablished(revoked, "a connection"));
         t.authority.revoke(credential);
-        const refused = async () => (await refusalOf(revoked, anyRequestInJson(role))).refused;
+        const refused = await refusedWithin(refresh, revoked, anyRequestInJson(role));
         const seen = "each handshake until then got through";
-        expect(await untilSo(refresh, refused), `a refusal within ${refresh / 1000} s`, seen);
+        expect(refused, `a refusal within ${refresh / 1000} s`, seen);
         await expectEstablished(handshake(t, role, t.credential("provider")));
       },
     }),

@@ -4,14 +4,14 @@ import { setTimeout } from "node:timers/promises";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { anyRequest } from "../any-request.ts";
 import type { Connections } from "../channels.ts";
-import { expectEstablished, expectRefused, refusalOf } from "../handshake-verdict.ts";
+import { expectEstablished, expectRefused } from "../handshake-verdict.ts";
 import { expect } from "../procedures/procedure.ts";
 import type { Credential, EntityRole } from "../target.ts";
 import type { TestCase } from "../test-case.ts";
 import { byCertificate, type CertificateHandshake, factsText, type Handshake } from "../tls-probe.ts";
 import { faultyCertificates, newIdentity } from "./faulty-certificates.ts";
 import { type Purpose, type PurposeId, purpose } from "./purpose.ts";
-import { refreshTime, untilSo } from "./revocation-refresh.ts";
+import { refreshTime, refusedWithin, untilSo } from "./revocation-refresh.ts";
 
 /** Any call that the entity answers to a user with a good certificate, whatever the user is. */
 export type AnyCall = (connections: Connections, t: TestCase) => Promise<unknown>;
@@ -199,7 +199,7 @@ export function handshakePurposes({
         t.authority.revoke(credential);
         const good = handshake(t, role, t.credential("provider"));
         const revoked = handshake(t, role, credential);
-        const refused = await untilSo(refresh, async () => (await refusalOf(revoked, anyRequest(role))).refused);
+        const refused = await refusedWithin(refresh, revoked, anyRequest(role));
         expect(refused, `a refusal within ${refresh / 1000} s`, "each handshake until then got through");
         if (resumable !== undefined)
           await expectRefusedBy(role, t, handshake(t, role, credential, { session: resumable }), good);

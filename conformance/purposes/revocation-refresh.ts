@@ -1,6 +1,8 @@
 // How long a revocation may take to reach an entity: what the IXIT says of its refresh.
+import { type AnyRequest, refusalOf } from "../handshake-verdict.ts";
 import { Inconclusive } from "../procedures/procedure.ts";
 import type { TestCase } from "../test-case.ts";
+import { type Handshake, probeTls } from "../tls-probe.ts";
 
 /** Two refreshes of the revocation list and a little more. */
 export function refreshTime(t: TestCase): number {
@@ -21,4 +23,10 @@ export async function untilSo(withinMs: number, probe: () => Promise<boolean>): 
     if (await probe()) return true;
     if (performance.now() > end) return false;
   }
+}
+
+/** Whether a handshake comes to be refused within the time, or by its end each call behind it is. */
+export async function refusedWithin(withinMs: number, handshake: Handshake, request: AnyRequest): Promise<boolean> {
+  const inTime = await untilSo(withinMs, async () => (await probeTls(handshake)).outcome === "refused");
+  return inTime || (await refusalOf(handshake, request)).refused;
 }
