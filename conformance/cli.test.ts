@@ -35,6 +35,10 @@ describe("x1410 conformance", () => {
     ]);
   });
 
+  test("says by its exit code that there are no gaps", async () => {
+    expect(await kit("list", "--gaps")).toMatchObject({ code: 0, stdout: "" });
+  });
+
   test("explains a purpose in full, with its diagram", async () => {
     const { code, stdout } = await kit("explain", "TP/KSS/TV/BI-03");
     expect(code).toBe(0);
