@@ -118,6 +118,7 @@ async function serveAdapter(credentials: TlsCredentials): Promise<number> {
     handshakeTimeoutMs: defaultLimits.handshakeTimeoutMs,
     maxConnections: defaultLimits.maxConnections,
     onConnection: host.accept,
+    onStanding: host.judgeCalls,
   });
   return listener.port;
 }

@@ -1,6 +1,6 @@
 // What an operator changes while the stack runs (clause 7.2.5): revocations, access lists and certificates take effect on open, resumed and
 // new connections alike, without a restart.
-import { createHash, X509Certificate } from "node:crypto";
+import { createHash, randomBytes, X509Certificate } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { type ConnectionOptions, connect, type TLSSocket } from "node:tls";
 import { createClient } from "@connectrpc/connect";
@@ -8,7 +8,9 @@ import { describe, expect, test } from "vitest";
 import { expectRefusal } from "../../conformance/refusal.ts";
 import type { Credential } from "../../conformance/target.ts";
 import { CertificationAuthorityService } from "../../gen/x1410/v1/certification_authority_pb.ts";
+import { DataStorageService, PackageState } from "../../gen/x1410/v1/data_storage_pb.ts";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
+import { InformationSubscriptionService } from "../../gen/x1410/v1/information_subscription_pb.ts";
 import { KeyStorageService } from "../../gen/x1410/v1/key_storage_pb.ts";
 import { ServerAuthenticationService } from "../../gen/x1410/v1/server_authentication_pb.ts";
 import { secureContextOptions } from "../communications/tls-credentials.ts";
@@ -94,6 +96,66 @@ describe("a certificate that is revoked at the authority", () => {
       expect((await handshake(endpoint, { ...options, ...(session && { session }) })).outcome).not.toBe("open");
     }
     await expectRefusal(statusOf(rig(), rig().target.provider), ErrorReason.KEY_NOT_FOUND);
+  });
+});
+
+describe.each(doors)("calls under way, %s", (door) => {
+  test("a subscription and an upload end with the certificate's revocation; nothing is stored, others go on", async () => {
+    await rig().scene();
+    const user = await rig().newcomer();
+    const [subscriber, neighbour] = [rig().consumer(door, user), rig().consumer(door)];
+    const news = async (who: typeof subscriber) => {
+      await who.authenticate(() => {});
+      const { inSession } = who;
+      const stream = who.client(InformationSubscriptionService, "dssm").subscribe({ afterPosition: 0n }, inSession);
+      const messages = stream[Symbol.asyncIterator]();
+      expect((await messages.next()).done).toBe(false);
+      /** Reads on until the news of that contract. */
+      return async (contractAddress?: string) => {
+        for (;;) {
+          const { done, value } = await messages.next();
+          if (done === true) return "ended";
+          if (value.information?.contractAddress === contractAddress) return "told";
+        }
+      };
+    };
+    const [mine, theirs] = [await news(subscriber), await news(neighbour)];
+    const bytes = randomBytes(2 << 20);
+    const upload = (credential: Credential) => {
+      const packages = rig().client(DataStorageService, "dss", credential, door);
+      const finish = Promise.withResolvers<void>();
+      const parts = async function* (packageId: string) {
+        const sha256 = createHash("sha256").update(bytes).digest();
+        yield { part: { case: "open" as const, value: { packageId, size: BigInt(bytes.length), sha256 } } };
+        yield { part: { case: "data" as const, value: bytes.subarray(0, 1 << 20) } };
+        await finish.promise;
+        yield { part: { case: "data" as const, value: bytes.subarray(1 << 20) } };
+      };
+      const begin = async () => {
+        const request = { requestId: randomBytes(16), managementIdentity: rig().identity("dssm") };
+        const { packageId } = await packages.registerPackage(request);
+        const ended = packages.storePackage(parts(packageId));
+        ended.catch(() => undefined);
+        await expect.poll(async () => (await packages.getPackageStatus({ packageId })).size).toBe(BigInt(bytes.length));
+        return { packageId, ended };
+      };
+      return { begin, finish: finish.resolve };
+    };
+    const [broken, whole] = [upload(user), upload(rig().target.provider)];
+    const [{ packageId, ended }, other] = [await broken.begin(), await whole.begin()];
+
+    rig().pki.intermediate.revoke(user.serialNumber);
+    await refreshAll();
+    await expectRefusal(() => mine(), ErrorReason.CERTIFICATE_REVOKED);
+    await expectRefusal(() => ended, ErrorReason.CERTIFICATE_REVOKED);
+    const renewed = rig().issue("user", user.identity.replace("urn:x1410:user:", ""));
+    const owner = rig().client(DataStorageService, "dss", renewed, door);
+    expect((await owner.getPackageStatus({ packageId })).state).toBe(PackageState.PARTIAL);
+
+    whole.finish();
+    expect((await other.ended).size).toBe(BigInt(bytes.length));
+    const { shared } = await rig().scene();
+    expect(await theirs(shared.contractAddress)).toBe("told");
   });
 });
 

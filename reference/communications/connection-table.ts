@@ -16,13 +16,22 @@ interface Connection {
   standing: Standing | undefined;
 }
 
+/** The clock may be set while a timer runs: what has ended is noticed after this at the latest. */
+const CLOCK_CHECK_MS = 60_000;
+
 export class ConnectionTable {
   readonly #connections = new Map<string, Connection>();
+  readonly #onStanding: () => void;
   #status: RevocationStatus;
   #emptied: () => void = () => undefined;
+  #timer: NodeJS.Timeout | undefined;
+  /** When the timer looks at the connections again. */
+  #due = Number.POSITIVE_INFINITY;
 
-  constructor(status: RevocationStatus) {
+  /** @param onStanding called when connections may have lost what they were admitted with: a certificate or a list has ended, lists are new */
+  constructor(status: RevocationStatus, onStanding: () => void) {
     this.#status = status;
+    this.#onStanding = onStanding;
   }
 
   /**
@@ -36,6 +45,7 @@ export class ConnectionTable {
     Object.defineProperties(socket, { remoteAddress: { value: connectionId }, remotePort: { value: undefined } });
     const certificate = pskIdentity === undefined ? socket.getPeerX509Certificate() : undefined;
     const identity = certificate === undefined ? pskIdentity : identityOf(certificate);
+    const standing = certificate === undefined ? undefined : this.#status.standingOf(certificate.raw);
     this.#connections.set(connectionId, {
       socket,
       peer: {
@@ -46,8 +56,9 @@ export class ConnectionTable {
         connectionId,
       },
       identityInvalid: certificate !== undefined && (identity === undefined || parseIdentity(identity) === undefined),
-      standing: certificate === undefined ? undefined : this.#status.standingOf(certificate.raw),
+      standing,
     });
+    if (standing !== undefined && endOf(standing) < this.#due) this.#watch();
     socket.once("close", () => {
       this.#connections.delete(connectionId);
       if (this.#connections.size === 0) this.#emptied();
@@ -66,13 +77,39 @@ export class ConnectionTable {
     return connection.peer;
   }
 
-  /** Judges the open connections by new lists: what they revoke is refused from the next call on. */
+  /**
+   * Judges the open connections by new lists: what they revoke is refused from now on, calls under way included. Where an authority is not
+   * known here, only a new handshake can judge it.
+   */
   reassess(status: RevocationStatus): void {
     this.#status = status;
     for (const connection of this.#connections.values()) {
       const { certificate } = connection.peer;
-      if (certificate !== undefined) connection.standing = status.standingOf(certificate);
+      if (certificate === undefined) continue;
+      connection.standing = status.standingOf(certificate);
+      if (!connection.standing.complete) connection.socket.destroy();
     }
+    this.#watch();
+    this.#onStanding();
+  }
+
+  /** Waits for the next end of a certificate or list. */
+  #watch(): void {
+    clearTimeout(this.#timer);
+    const now = Date.now();
+    this.#due = now + CLOCK_CHECK_MS;
+    if (this.#connections.size === 0) {
+      this.#due = Number.POSITIVE_INFINITY;
+      return;
+    }
+    for (const { standing } of this.#connections.values()) {
+      if (standing !== undefined && endOf(standing) >= now) this.#due = Math.min(this.#due, endOf(standing) + 1);
+    }
+    this.#timer = setTimeout(() => {
+      this.#watch();
+      this.#onStanding();
+    }, this.#due - now);
+    this.#timer.unref();
   }
 
   /** Waits until the last connection has closed; false where that takes longer than `ms`. */
@@ -99,4 +136,8 @@ export class ConnectionTable {
   cutAll(): void {
     for (const { socket } of this.#connections.values()) socket.destroy();
   }
+}
+
+function endOf({ notAfter, vouchedUntil }: Standing): number {
+  return Math.min(notAfter, vouchedUntil);
 }

@@ -208,6 +208,19 @@ describe("a key that is withdrawn or changed", () => {
     expect(caller?.values.get(peerKey).connectionId).not.toBe(connection);
   });
 
+  test("lets nobody in who is amid the handshake", async () => {
+    const keys = new PreSharedKeys([alice, bob]);
+    const server = await start(keys);
+    const { keyOf } = keys;
+    keys.keyOf = (identity) => {
+      // After the server has looked it up, before the client's half of the handshake.
+      if (identity === alice.identity) queueMicrotask(() => keys.replace([bob]));
+      return keyOf.call(keys, identity);
+    };
+    expect((await probe(server, pskClientOptions(bob.identity, bob.key))).outcome).toBe("open");
+    expect((await probe(server, pskClientOptions(alice.identity, alice.key))).outcome).not.toBe("open");
+  });
+
   test("is refused where it is too short, not a user's, or named twice; the former keys hold", () => {
     const keys = new PreSharedKeys([alice]);
     for (const [wrong, message] of [
@@ -319,6 +332,34 @@ test("access lists hold on this port too", async () => {
   await client.say({});
   accessControl.replace({ deny: [{ identity: alice.identity }] });
   expect(await refused(client.say({}))).toEqual([Code.PermissionDenied, ErrorReason.DENY_LISTED]);
+});
+
+test("streams under way end with the access lists' word, or with their connection where the key is withdrawn", async () => {
+  const accessControl = new AccessControl();
+  let begun = 0;
+  const lasting = implement(EchoService, {
+    async *count(_request, { signal }) {
+      yield {};
+      begun++;
+      await new Promise((resolve) => signal.addEventListener("abort", resolve));
+    },
+  });
+  const keys = new PreSharedKeys([alice, bob]);
+  const registrations = [lasting, createServerAuthentication(signerOf(kss))];
+  const server = await start(keys, { accessControl, registrations });
+  const begin = async (preSharedKey: typeof alice) => {
+    const messages = clientTo(server.address, { preSharedKey }).count({})[Symbol.asyncIterator]();
+    await messages.next();
+    return messages.next();
+  };
+  const one = begin(alice);
+  const other = begin(bob);
+  const [denied, cut] = [refused(one), refused(other)];
+  await expect.poll(() => begun).toBe(2);
+  accessControl.replace({ deny: [{ identity: alice.identity }] });
+  expect(await denied).toEqual([Code.PermissionDenied, ErrorReason.DENY_LISTED]);
+  keys.replace([alice]);
+  expect(await cut).toEqual([Code.Unavailable, 0]);
 });
 
 test("the proof is not offered where the certificate is in the handshake", async () => {

@@ -83,6 +83,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       options.onConnection?.();
       grpc.accept(socket);
     },
+    onStanding: () => grpc.judgeCalls(),
   });
   const address = reachableAddress(listener);
   log.info("listening", { server: name, address });

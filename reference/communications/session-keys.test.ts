@@ -44,6 +44,7 @@ async function listen(credentials: TlsCredentials, accept: (socket: TLSSocket) =
     maxConnections: 10,
     log: silentLog,
     onConnection: accept,
+    onStanding: () => {},
   });
   open.push({
     close() {

@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import { createServer, type Server, type TLSSocket, type TlsOptions } from "node:tls";
 import { ConnectionTable } from "./connection-table.ts";
 import type { Log } from "./log.ts";
-import { PreSharedKeys } from "./pre-shared-keys.ts";
+import { type PreSharedKey, PreSharedKeys } from "./pre-shared-keys.ts";
 import { pskServerOptions } from "./psk-handshake.ts";
 import { RevocationStatus } from "./revocation-status.ts";
 import { secureContextOptions, type TlsCredentials } from "./tls-credentials.ts";
@@ -25,6 +25,8 @@ export interface TlsListenerOptions {
   readonly log: Log;
   /** Gets each connection whose handshake is done; its `remoteAddress` is its id in `connections`. */
   onConnection(socket: TLSSocket): void;
+  /** Calls under way are to be judged again, see ConnectionTable. */
+  onStanding(): void;
 }
 
 /** A listener that could not start; the message says what to do. */
@@ -36,12 +38,12 @@ export class TlsListener {
   readonly connections: ConnectionTable;
   readonly #options: TlsListenerOptions;
   readonly #server: Server;
-  readonly #pskIdentities = new WeakMap<TLSSocket, string>();
+  readonly #usedKeys = new WeakMap<TLSSocket, PreSharedKey>();
 
   private constructor(options: TlsListenerOptions) {
     const { credentials, clients, protocols, handshakeTimeoutMs, maxConnections, log } = options;
     this.#options = options;
-    this.connections = new ConnectionTable(new RevocationStatus(credentials));
+    this.connections = new ConnectionTable(new RevocationStatus(credentials), () => options.onStanding());
     this.#server = createServer({
       ...this.#handshakeOptions(),
       ALPNProtocols: [...protocols],
@@ -87,7 +89,7 @@ export class TlsListener {
     return (this.#server.address() as AddressInfo).port;
   }
 
-  /** New credentials and lists for new connections at once, and for the calls on the open ones. Throws before anything has changed. */
+  /** New credentials and lists for new connections at once, and for the calls on the open ones, those under way included. Throws before anything has changed. */
   reload(credentials: TlsCredentials): void {
     const status = new RevocationStatus(credentials);
     if (!(this.#options.clients instanceof PreSharedKeys)) {
@@ -104,7 +106,7 @@ export class TlsListener {
   #handshakeOptions(): TlsOptions {
     const { credentials, clients } = this.#options;
     if (clients instanceof PreSharedKeys) {
-      return pskServerOptions(clients, (socket, identity) => void this.#pskIdentities.set(socket, identity));
+      return pskServerOptions(clients, (socket, used) => void this.#usedKeys.set(socket, used));
     }
     const required = clients === "certificate";
     return { ...secureContextOptions(credentials), requestCert: required, rejectUnauthorized: required };
@@ -114,10 +116,12 @@ export class TlsListener {
     // A peer that vanishes is its own business; the RPC stack sees the close.
     socket.on("error", () => undefined);
     try {
-      const pskIdentity = this.#pskIdentities.get(socket);
-      if (this.#options.clients instanceof PreSharedKeys && pskIdentity === undefined)
+      const { clients } = this.#options;
+      const used = this.#usedKeys.get(socket);
+      // A key may be withdrawn while the handshake goes on.
+      if (clients instanceof PreSharedKeys && (used === undefined || !clients.holds(used)))
         throw new Error("no pre-shared key");
-      this.connections.enter(socket, pskIdentity);
+      this.connections.enter(socket, used?.identity);
       this.#options.onConnection(socket);
     } catch (error) {
       this.#options.log.error("connection refused", { error: codeOf(error) });
