@@ -3,21 +3,30 @@
 import { createHash, randomBytes, X509Certificate } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { type ConnectionOptions, connect, type TLSSocket } from "node:tls";
+import { create } from "@bufbuild/protobuf";
 import { createClient } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
 import { expectRefusal } from "../../conformance/refusal.ts";
 import type { Credential } from "../../conformance/target.ts";
 import { CertificationAuthorityService } from "../../gen/x1410/v1/certification_authority_pb.ts";
+import {
+  AccessRequestSchema,
+  ConsumerInformationSchema,
+  PolicySubmissionSchema,
+} from "../../gen/x1410/v1/data_sharing_pb.ts";
 import { DataStorageService, PackageState } from "../../gen/x1410/v1/data_storage_pb.ts";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { InformationSubscriptionService } from "../../gen/x1410/v1/information_subscription_pb.ts";
 import { KeyStorageService } from "../../gen/x1410/v1/key_storage_pb.ts";
 import { ServerAuthenticationService } from "../../gen/x1410/v1/server_authentication_pb.ts";
 import { secureContextOptions } from "../communications/tls-credentials.ts";
+import { signMessage } from "../envelope/sign.ts";
+import { createSigner } from "../envelope/signer.ts";
 import type { launchAltered } from "../stack/one-process.ts";
 import type { Launch, Launcher } from "../stack/stack.ts";
 import type { StartedEntity } from "../stack/start-entity.ts";
 import { type AttackRig, doors, everyDoor, rigForFile } from "./attack-rig.fixture.ts";
+import { draftOf, informationOf } from "./policy-draft.fixture.ts";
 import { PreSharedKeyDoors } from "./pre-shared-key-door.fixture.ts";
 
 const psk = new PreSharedKeyDoors();
@@ -96,6 +105,39 @@ describe("a certificate that is revoked at the authority", () => {
       expect((await handshake(endpoint, { ...options, ...(session && { session }) })).outcome).not.toBe("open");
     }
     await expectRefusal(statusOf(rig(), rig().target.provider), ErrorReason.KEY_NOT_FOUND);
+  });
+});
+
+describe.each(doors)("what is signed under a certificate that is revoked, %s", (door) => {
+  test("is refused from then on, on open connections that stand; what is signed under theirs is taken", async () => {
+    const { provider, consumer, shared } = await rig().scene(door);
+    const found = consumer.checkPublication(await consumer.lookUp(shared.contractAddress));
+    const named = ({ identity }: { identity: string }) => rig().issue("user", identity.replace("urn:x1410:user:", ""));
+    // Another certificate of the same user, for signing alone.
+    const [providers, consumers] = [named(provider), named(consumer)];
+    const policy = async (credential?: Credential) => {
+      const { submission } = await draftOf(provider);
+      const signer = credential === undefined ? provider.signer : createSigner(credential);
+      informationOf(submission).providerPublicKey = signer.publicKey;
+      return provider.submit(signMessage(signer, PolicySubmissionSchema, submission));
+    };
+    const access = async (credential?: Credential) => {
+      const request = consumer.accessRequest(found);
+      const signer = credential === undefined ? consumer.signer : createSigner(credential);
+      request.consumer = create(ConsumerInformationSchema, {
+        identity: consumer.identity,
+        publicKey: signer.publicKey,
+      });
+      return consumer.requestAccess(signMessage(signer, AccessRequestSchema, request));
+    };
+    await policy(providers);
+    await access(consumers);
+    for (const { serialNumber } of [providers, consumers]) rig().pki.intermediate.revoke(serialNumber);
+    await refreshAll();
+    await expectRefusal(() => policy(providers), ErrorReason.SIGNER_UNTRUSTED);
+    await expectRefusal(() => access(consumers), ErrorReason.SIGNER_UNTRUSTED);
+    await policy();
+    await access();
   });
 });
 
