@@ -221,8 +221,16 @@ describe("access lists in access.yaml", () => {
     await all(ErrorReason.KEY_NOT_FOUND);
     await write(`deny: ["${identity}"]`);
     await all(ErrorReason.DENY_LISTED);
-    await write("deny: [nobody", "configuration not taken over, the former one holds");
+    const former = "configuration not taken over, the former one holds";
+    await write("deny: [nobody", former);
     await all(ErrorReason.DENY_LISTED);
+    // Meant for one entity, and for none of them half a file: the list of before is lifted nowhere.
+    await write("entities: {kss: {methods: {x1410.v1.KeyStorageService/GetKye: []}}}", former);
+    await all(ErrorReason.DENY_LISTED);
+    const packages = rig().client(DataStorageService, "dss", user);
+    await expectRefusal(() => packages.getPackageStatus({ packageId: keyId }), ErrorReason.DENY_LISTED);
+    for (const name of started.keys())
+      expect(rig().logged.some(({ event, fields }) => event === former && fields?.["entity"] === name)).toBe(true);
     await refreshAll();
     await all(ErrorReason.DENY_LISTED);
     await write(`entities: {dss: {deny: ["${identity}"]}}`);
