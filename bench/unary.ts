@@ -115,8 +115,6 @@ async function serveAdapter(credentials: TlsCredentials): Promise<number> {
     credentials,
     clients: "certificate",
     protocols: ["h2"],
-    handshakeTimeoutMs: defaultLimits.handshakeTimeoutMs,
-    maxConnections: defaultLimits.maxConnections,
     onConnection: host.accept,
     onStanding: host.judgeCalls,
   });

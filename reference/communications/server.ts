@@ -76,8 +76,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     credentials,
     clients: options.clients ?? "certificate",
     protocols: ["h2"],
-    handshakeTimeoutMs: limits.handshakeTimeoutMs,
-    maxConnections: limits.maxConnections,
+    limits,
     log,
     onConnection(socket) {
       options.onConnection?.();

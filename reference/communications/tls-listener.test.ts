@@ -12,6 +12,7 @@ import { createPki, type IdentityMaterial } from "../../certs/pki.ts";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { EchoService } from "./echo.fixture.ts";
 import { grpcTransport } from "./grpc-transport.ts";
+import { type Log, silentLog } from "./log.ts";
 import { type PkiFixture, pkiFixture } from "./pki.fixture.ts";
 import { reasonOf } from "./refusal.ts";
 import { type RunningServer, type ServerOptions, startServer } from "./server.ts";
@@ -174,6 +175,40 @@ describe("the handshake", () => {
     const server = await start({ limits: { handshakeTimeoutMs: 50 } });
     const socket = connectTcp(server.port, server.host).resume();
     await new Promise((resolve) => socket.once("close", resolve));
+  });
+
+  test("ends after its time also where a byte comes now and then", async () => {
+    const server = await start({ limits: { handshakeTimeoutMs: 200 } });
+    const socket = connectTcp(server.port, server.host).resume();
+    socket.on("error", () => undefined);
+    // A record of 16 KiB, announced and never finished.
+    socket.write(Buffer.from([22, 3, 1, 0x40, 0, 1, 0, 0x3f, 0xfc]));
+    const trickle = setInterval(() => socket.write(Buffer.alloc(1)), 20);
+    await new Promise((resolve) => socket.once("close", resolve));
+    clearInterval(trickle);
+  });
+
+  test("that fails a thousand times costs a few lines of log, and the number of the others", async () => {
+    const lines: unknown[] = [];
+    const log: Log = {
+      ...silentLog,
+      warn: (event, fields) => lines.push([event, Object.keys(fields ?? {}), fields?.["further"]]),
+    };
+    const server = await start({ log, limits: { maxWarnings: 2, warningIntervalMs: 500 } });
+    const garbage = () =>
+      new Promise<void>((resolve) => {
+        const socket = connectTcp(server.port, server.host, () => socket.write("GET / HTTP/1.1\r\n\r\n")).resume();
+        socket.on("error", () => undefined);
+        socket.once("close", () => resolve());
+      });
+    for (let count = 0; count < 7; count++) await garbage();
+    await expect.poll(() => lines.length).toBe(3);
+    const line = ["handshake failed", ["error"], undefined];
+    expect(lines).toEqual([line, line, ["handshake failed", ["further"], 5]]);
+    // The next interval has its own.
+    await garbage();
+    await expect.poll(() => lines.length).toBe(4);
+    await clientTo(server, alice.credentials).say({});
   });
 
   test("an unusable reload changes nothing", async () => {

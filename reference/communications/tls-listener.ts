@@ -2,7 +2,10 @@
 // What comes through is handed on as a socket with a known peer; which RPC stack speaks on it is not decided here.
 import type { AddressInfo } from "node:net";
 import { createServer, type Server, type TLSSocket, type TlsOptions } from "node:tls";
+import { boundedWarnings } from "./bounded-warnings.ts";
 import { ConnectionTable } from "./connection-table.ts";
+import { Handshakes } from "./handshakes.ts";
+import type { Limits } from "./limits.ts";
 import type { Log } from "./log.ts";
 import { type PreSharedKey, PreSharedKeys } from "./pre-shared-keys.ts";
 import { pskServerOptions } from "./psk-handshake.ts";
@@ -20,8 +23,7 @@ export interface TlsListenerOptions {
   readonly credentials: TlsCredentials;
   readonly clients: Clients;
   readonly protocols: readonly ("h2" | "http/1.1")[];
-  readonly handshakeTimeoutMs: number;
-  readonly maxConnections: number;
+  readonly limits: Limits;
   readonly log: Log;
   /** Gets each connection whose handshake is done; its `remoteAddress` is its id in `connections`. */
   onConnection(socket: TLSSocket): void;
@@ -38,26 +40,30 @@ export class TlsListener {
   readonly connections: ConnectionTable;
   readonly #options: TlsListenerOptions;
   readonly #server: Server;
+  readonly #handshakes: Handshakes;
+  readonly #warn: Log["warn"];
   readonly #usedKeys = new WeakMap<TLSSocket, PreSharedKey>();
 
   private constructor(options: TlsListenerOptions) {
-    const { credentials, clients, protocols, handshakeTimeoutMs, maxConnections, log } = options;
+    const { credentials, clients, protocols, limits, log } = options;
     this.#options = options;
-    this.connections = new ConnectionTable(new RevocationStatus(credentials), () => options.onStanding());
+    this.#warn = boundedWarnings(log, limits);
+    this.#handshakes = new Handshakes(limits);
+    this.connections = new ConnectionTable(new RevocationStatus(credentials), limits, () => options.onStanding());
     this.#server = createServer({
       ...this.#handshakeOptions(),
       ALPNProtocols: [...protocols],
-      handshakeTimeout: handshakeTimeoutMs,
+      handshakeTimeout: limits.handshakeTimeoutMs,
       noDelay: true,
     });
-    this.#server.maxConnections = maxConnections;
+    this.#server.on("connection", (socket) => this.#handshakes.begin(socket));
     this.#server.on("secureConnection", (socket) => this.#accept(socket));
     if (clients instanceof PreSharedKeys) {
       const stop = clients.onWithdrawal((identities) => this.connections.cutPeers(identities));
       this.#server.on("close", stop);
     }
     this.#server.on("tlsClientError", (error, socket) => {
-      log.warn("handshake failed", { error: codeOf(error) });
+      this.#warn("handshake failed", { error: codeOf(error) });
       // Node reports a handshake that takes too long, and leaves it open.
       socket.destroy();
     });
@@ -115,6 +121,7 @@ export class TlsListener {
   #accept(socket: TLSSocket): void {
     // A peer that vanishes is its own business; the RPC stack sees the close.
     socket.on("error", () => undefined);
+    this.#handshakes.done(socket);
     try {
       const { clients } = this.#options;
       const used = this.#usedKeys.get(socket);
@@ -124,7 +131,7 @@ export class TlsListener {
       this.connections.enter(socket, used?.identity);
       this.#options.onConnection(socket);
     } catch (error) {
-      this.#options.log.error("connection refused", { error: codeOf(error) });
+      this.#warn("connection refused", { error: codeOf(error) });
       socket.destroy();
     }
   }
