@@ -16,9 +16,10 @@ import { grpcTransport } from "./grpc-transport.ts";
 import { peerKey } from "./peer.ts";
 import { type PkiFixture, pkiFixture } from "./pki.fixture.ts";
 import { PreSharedKeys } from "./pre-shared-keys.ts";
-import { pskClientOptions } from "./psk-handshake.ts";
+import { pskClientOptions, pskServerOptions } from "./psk-handshake.ts";
 import { type PskChannelOptions, pskTransport } from "./psk-transport.ts";
 import { reasonOf } from "./refusal.ts";
+import { offerSession } from "./resumption.fixture.ts";
 import { type RunningServer, type ServerOptions, startServer } from "./server.ts";
 import { createServerAuthentication } from "./server-authentication.ts";
 import { implement, type Registration } from "./service.ts";
@@ -179,7 +180,24 @@ describe("the handshake by pre-shared key (AAC1)", () => {
     expect((await probe({ host: "127.0.0.1", port }, options)).outcome).toMatch(/instead of the pre-shared key/);
   });
 
-  test("resumes nothing and gives every connection keys of its own (AAC4)", async () => {
+  test("resumes no session that is offered", async () => {
+    const keys = new PreSharedKeys([alice]);
+    const server = await start(keys);
+    const first = pskClientOptions(alice.identity, alice.key);
+    // The session alone, without the key.
+    const { pskCallback: _key, ...second } = first;
+    const { outcome, resumed } = await offerSession(server.port, first, second);
+    expect([outcome, resumed]).toEqual([expect.stringMatching(/^ERR_SSL_/), false]);
+    // The same client, and a server that lets it.
+    const lenient = createServer({ ...pskServerOptions(keys, () => undefined), secureOptions: 0 });
+    lenient.on("secureConnection", (socket) => socket.on("error", () => undefined));
+    await new Promise<void>((resolve) => lenient.listen(0, "127.0.0.1", resolve));
+    open.push(lenient);
+    const { port } = lenient.address() as { port: number };
+    expect(await offerSession(port, first, second)).toMatchObject({ resumed: true });
+  });
+
+  test("gives every connection keys of its own (AAC4)", async () => {
     const server = await start(new PreSharedKeys([alice]));
     const exported = new Set<string>();
     for (let round = 0; round < 3; round++) {

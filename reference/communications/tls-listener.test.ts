@@ -1,8 +1,8 @@
 import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { connect as connectTcp } from "node:net";
+import { type AddressInfo, connect as connectTcp } from "node:net";
 import { join } from "node:path";
-import { type ConnectionOptions, connect, type TLSSocket } from "node:tls";
+import { type ConnectionOptions, connect, createServer, type TLSSocket } from "node:tls";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { buildCertificate, randomSerialNumber } from "../../certs/certificate.ts";
@@ -15,6 +15,7 @@ import { grpcTransport } from "./grpc-transport.ts";
 import { type Log, silentLog } from "./log.ts";
 import { type PkiFixture, pkiFixture } from "./pki.fixture.ts";
 import { reasonOf } from "./refusal.ts";
+import { offerSession } from "./resumption.fixture.ts";
 import { type RunningServer, type ServerOptions, startServer } from "./server.ts";
 import { implement } from "./service.ts";
 import { credentialsOf, secureContextOptions, type TlsCredentials } from "./tls-credentials.ts";
@@ -158,17 +159,21 @@ describe("the handshake", () => {
     expect((await probe(server, secureContextOptions(alice.credentials))).outcome).toBe("closed");
   });
 
-  test("resumes no session", async () => {
-    const server = await start();
-    const options = secureContextOptions(alice.credentials);
-    const { socket } = await probe(server, options);
-    const session = await new Promise<Buffer | undefined>((resolve) => {
-      socket.once("session", resolve);
-      socket.once("close", () => resolve(socket.getSession()));
-      socket.end();
-    });
-    const again = await probe(server, { ...options, ...(session === undefined ? {} : { session }) });
-    expect([again.outcome, again.socket.isSessionReused()]).toEqual(["open", false]);
+  test.each([
+    ["TLSv1.3", {}],
+    ["TLSv1.2", { minVersion: "TLSv1.2", maxVersion: "TLSv1.2" }],
+  ] as const)("resumes no session that is offered, %s", async (minVersion, versions) => {
+    const client = { ...secureContextOptions(alice.credentials), checkServerIdentity: () => undefined, ...versions };
+    const credentials = { ...kss.credentials, minVersion };
+    const server = await start({ credentials });
+    expect(await offerSession(server.port, client)).toEqual({ outcome: "established", resumed: false });
+    // The same client, and a server that lets it.
+    const lenient = createServer({ ...secureContextOptions(credentials), requestCert: true, secureOptions: 0 });
+    lenient.on("secureConnection", (socket) => socket.on("error", () => undefined));
+    await new Promise<void>((resolve) => lenient.listen(0, "127.0.0.1", resolve));
+    open.push(lenient);
+    const { port } = lenient.address() as AddressInfo;
+    expect(await offerSession(port, client)).toEqual({ outcome: "established", resumed: true });
   });
 
   test("ends after its time", async () => {
