@@ -115,9 +115,8 @@ async function serveAdapter(credentials: TlsCredentials): Promise<number> {
     credentials,
     clients: "certificate",
     protocols: ["h2"],
-    handshakeTimeoutMs: defaultLimits.handshakeTimeoutMs,
-    maxConnections: defaultLimits.maxConnections,
     onConnection: host.accept,
+    onStanding: host.judgeCalls,
   });
   return listener.port;
 }

@@ -1,10 +1,9 @@
 // The reference stack from the options of the command line until it is asked to stop.
-import { silentLog } from "../reference/communications/log.ts";
 import { launchHere } from "../reference/stack/one-process.ts";
 import { planEntities } from "../reference/stack/plan.ts";
 import { EntityProcesses } from "../reference/stack/split-processes.ts";
 import { type RunningStack, startStack } from "../reference/stack/stack.ts";
-import { standardErrorLog } from "../reference/stack/standard-error-log.ts";
+import { standardErrorLog, standardErrorTroubles } from "../reference/stack/standard-error-log.ts";
 
 const HOUR_MS = 60 * 60_000;
 
@@ -38,7 +37,7 @@ export async function runStack(options: UpOptions): Promise<void> {
       introspection: options.introspection,
       rotation: { tokenKeyMs: options.tokenKeyRotation * HOUR_MS, kekMs: options.kekRotation * 24 * HOUR_MS },
       preSharedKeys: options.psk ?? false,
-      log: options.verbose ? standardErrorLog : silentLog,
+      log: options.verbose ? standardErrorLog : standardErrorTroubles,
       signal: stop,
     },
     options.split ? processes.launch : launchHere,

@@ -11,6 +11,8 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { readTargetSettings } from "../conformance/target.ts";
 import { ErrorDetailSchema, ErrorReason } from "../gen/x1410/v1/error_pb.ts";
 import { type Ready, StackProcess } from "../reference/stack/crash.fixture.ts";
+import type { ServerKind } from "../reference/stack/plan.ts";
+import { servedServices } from "../reference/stack/served-services.ts";
 import { ROOT, run } from "../tools/toolchain.ts";
 import { x1410InProcess } from "./in-process.fixture.ts";
 
@@ -103,14 +105,38 @@ describe("standard services", () => {
         return [name, services.map((service) => service.name.replace("x1410.v1.", ""))] as const;
       }),
     );
-    const services = Object.fromEntries(told);
-    expect(services["kss"]).toEqual(expect.arrayContaining(["KeyStorageService", "TokenVerificationService"]));
-    expect(services["dss"]).toEqual(expect.arrayContaining(["DataStorageService", "DataDistributionService"]));
-    expect(services["dssm"]).toEqual(expect.arrayContaining(["DataSharingPolicyService", "TokenService"]));
-    expect(services["ledger-1"]).toEqual(expect.arrayContaining(["LedgerService", "SmartContractService"]));
-    for (const name of ["ca", "ca enrolment"]) expect(services[name]).toContain("CertificationAuthorityService");
-    for (const list of Object.values(services)) expect(list).toContain("grpc.health.v1.Health");
+    for (const [name, services] of told) {
+      const kind = name.replace(/-1$| enrolment$/, "") as ServerKind;
+      const ours = services.filter((service) => !service.startsWith("grpc."));
+      // What access lists may name is what is served, no more and no less.
+      expect([name, ours.sort()]).toEqual([name, servedServices[kind].map((service) => service.name).sort()]);
+      expect(services).toContain("grpc.health.v1.Health");
+    }
   });
+});
+
+test("a configuration that is not taken over is told on standard error, unasked: a line for each entity, with the file", async () => {
+  const told = () =>
+    stack.errors
+      .split("\n")
+      .filter((line) => line !== "")
+      .map((line) => JSON.parse(line) as Record<string, string>)
+      .map(({ level, event, entity, file }) => ({ level, event, entity, file }));
+  const line = (entity: string, file: string) => ({
+    level: "error",
+    event: "configuration not taken over, the former one holds",
+    entity,
+    file,
+  });
+  expect(told()).toEqual([]);
+  const access = join(data, "access.yaml");
+  writeFileSync(access, "entities: {kss: {methods: {x1410.v1.KeyStorageService/GetKye: []}}}");
+  const names = Object.keys(ready.entities);
+  await expect.poll(() => told().length).toBe(names.length);
+  expect(told()).toEqual(expect.arrayContaining(names.map((name) => line(name, access))));
+  const { certificate } = entity("kss");
+  writeFileSync(certificate, "no certificate");
+  await expect.poll(() => told().at(-1)).toEqual(line("kss", certificate));
 });
 
 describe("the exposure APIs answer curl", () => {

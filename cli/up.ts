@@ -30,7 +30,7 @@ export function upCommand(): Command {
       "open ports for users with pre-shared keys; keys are in pre-shared-keys.json of each server's folder",
     )
     .option("--json", "print one line of JSON when ready, for programs")
-    .option("--verbose", "log what the entities do, on standard error")
+    .option("--verbose", "log all that the entities do, on standard error; without it, errors alone")
     .action(async (options: UpOptions) => (await import("./run-stack.ts")).runStack(options));
 }
 

@@ -111,6 +111,7 @@ export function alterableGuards(
       return skips?.what === what && skips.door === door && (skips.methods?.includes(method) ?? true);
     };
     return {
+      ...(guard.onChange && { onChange: guard.onChange }),
       admit: (call) => (skipped(call.method) ? undefined : guard.admit?.(call)),
       message: (method, message) => {
         if (!skipped(method)) guard.message?.(method, message);

@@ -1,21 +1,32 @@
 // What an operator changes while the stack runs (clause 7.2.5): revocations, access lists and certificates take effect on open, resumed and
 // new connections alike, without a restart.
-import { createHash, X509Certificate } from "node:crypto";
+import { createHash, randomBytes, X509Certificate } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { type ConnectionOptions, connect, type TLSSocket } from "node:tls";
+import { create } from "@bufbuild/protobuf";
 import { createClient } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
 import { expectRefusal } from "../../conformance/refusal.ts";
 import type { Credential } from "../../conformance/target.ts";
 import { CertificationAuthorityService } from "../../gen/x1410/v1/certification_authority_pb.ts";
+import {
+  AccessRequestSchema,
+  ConsumerInformationSchema,
+  PolicySubmissionSchema,
+} from "../../gen/x1410/v1/data_sharing_pb.ts";
+import { DataStorageService, PackageState } from "../../gen/x1410/v1/data_storage_pb.ts";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
+import { InformationSubscriptionService } from "../../gen/x1410/v1/information_subscription_pb.ts";
 import { KeyStorageService } from "../../gen/x1410/v1/key_storage_pb.ts";
 import { ServerAuthenticationService } from "../../gen/x1410/v1/server_authentication_pb.ts";
 import { secureContextOptions } from "../communications/tls-credentials.ts";
+import { signMessage } from "../envelope/sign.ts";
+import { createSigner } from "../envelope/signer.ts";
 import type { launchAltered } from "../stack/one-process.ts";
 import type { Launch, Launcher } from "../stack/stack.ts";
 import type { StartedEntity } from "../stack/start-entity.ts";
 import { type AttackRig, doors, everyDoor, rigForFile } from "./attack-rig.fixture.ts";
+import { draftOf, informationOf } from "./policy-draft.fixture.ts";
 import { PreSharedKeyDoors } from "./pre-shared-key-door.fixture.ts";
 
 const psk = new PreSharedKeyDoors();
@@ -97,6 +108,99 @@ describe("a certificate that is revoked at the authority", () => {
   });
 });
 
+describe.each(doors)("what is signed under a certificate that is revoked, %s", (door) => {
+  test("is refused from then on, on open connections that stand; what is signed under theirs is taken", async () => {
+    const { provider, consumer, shared } = await rig().scene(door);
+    const found = consumer.checkPublication(await consumer.lookUp(shared.contractAddress));
+    const named = ({ identity }: { identity: string }) => rig().issue("user", identity.replace("urn:x1410:user:", ""));
+    // Another certificate of the same user, for signing alone.
+    const [providers, consumers] = [named(provider), named(consumer)];
+    const policy = async (credential?: Credential) => {
+      const { submission } = await draftOf(provider);
+      const signer = credential === undefined ? provider.signer : createSigner(credential);
+      informationOf(submission).providerPublicKey = signer.publicKey;
+      return provider.submit(signMessage(signer, PolicySubmissionSchema, submission));
+    };
+    const access = async (credential?: Credential) => {
+      const request = consumer.accessRequest(found);
+      const signer = credential === undefined ? consumer.signer : createSigner(credential);
+      request.consumer = create(ConsumerInformationSchema, {
+        identity: consumer.identity,
+        publicKey: signer.publicKey,
+      });
+      return consumer.requestAccess(signMessage(signer, AccessRequestSchema, request));
+    };
+    await policy(providers);
+    await access(consumers);
+    for (const { serialNumber } of [providers, consumers]) rig().pki.intermediate.revoke(serialNumber);
+    await refreshAll();
+    await expectRefusal(() => policy(providers), ErrorReason.SIGNER_UNTRUSTED);
+    await expectRefusal(() => access(consumers), ErrorReason.SIGNER_UNTRUSTED);
+    await policy();
+    await access();
+  });
+});
+
+describe.each(doors)("calls under way, %s", (door) => {
+  test("a subscription and an upload end with the certificate's revocation; nothing is stored, others go on", async () => {
+    await rig().scene();
+    const user = await rig().newcomer();
+    const [subscriber, neighbour] = [rig().consumer(door, user), rig().consumer(door)];
+    const news = async (who: typeof subscriber) => {
+      await who.authenticate(() => {});
+      const { inSession } = who;
+      const stream = who.client(InformationSubscriptionService, "dssm").subscribe({ afterPosition: 0n }, inSession);
+      const messages = stream[Symbol.asyncIterator]();
+      expect((await messages.next()).done).toBe(false);
+      /** Reads on until the news of that contract. */
+      return async (contractAddress?: string) => {
+        for (;;) {
+          const { done, value } = await messages.next();
+          if (done === true) return "ended";
+          if (value.information?.contractAddress === contractAddress) return "told";
+        }
+      };
+    };
+    const [mine, theirs] = [await news(subscriber), await news(neighbour)];
+    const bytes = randomBytes(2 << 20);
+    const upload = (credential: Credential) => {
+      const packages = rig().client(DataStorageService, "dss", credential, door);
+      const finish = Promise.withResolvers<void>();
+      const parts = async function* (packageId: string) {
+        const sha256 = createHash("sha256").update(bytes).digest();
+        yield { part: { case: "open" as const, value: { packageId, size: BigInt(bytes.length), sha256 } } };
+        yield { part: { case: "data" as const, value: bytes.subarray(0, 1 << 20) } };
+        await finish.promise;
+        yield { part: { case: "data" as const, value: bytes.subarray(1 << 20) } };
+      };
+      const begin = async () => {
+        const request = { requestId: randomBytes(16), managementIdentity: rig().identity("dssm") };
+        const { packageId } = await packages.registerPackage(request);
+        const ended = packages.storePackage(parts(packageId));
+        ended.catch(() => undefined);
+        await expect.poll(async () => (await packages.getPackageStatus({ packageId })).size).toBe(BigInt(bytes.length));
+        return { packageId, ended };
+      };
+      return { begin, finish: finish.resolve };
+    };
+    const [broken, whole] = [upload(user), upload(rig().target.provider)];
+    const [{ packageId, ended }, other] = [await broken.begin(), await whole.begin()];
+
+    rig().pki.intermediate.revoke(user.serialNumber);
+    await refreshAll();
+    await expectRefusal(() => mine(), ErrorReason.CERTIFICATE_REVOKED);
+    await expectRefusal(() => ended, ErrorReason.CERTIFICATE_REVOKED);
+    const renewed = rig().issue("user", user.identity.replace("urn:x1410:user:", ""));
+    const owner = rig().client(DataStorageService, "dss", renewed, door);
+    expect((await owner.getPackageStatus({ packageId })).state).toBe(PackageState.PARTIAL);
+
+    whole.finish();
+    expect((await other.ended).size).toBe(BigInt(bytes.length));
+    const { shared } = await rig().scene();
+    expect(await theirs(shared.contractAddress)).toBe("told");
+  });
+});
+
 describe("access lists in access.yaml", () => {
   const path = () => launches.get("kss")?.accessFile ?? "";
   const lines = (event: string) => rig().logged.filter((line) => line.event === event).length;
@@ -117,8 +221,16 @@ describe("access lists in access.yaml", () => {
     await all(ErrorReason.KEY_NOT_FOUND);
     await write(`deny: ["${identity}"]`);
     await all(ErrorReason.DENY_LISTED);
-    await write("deny: [nobody", "configuration not taken over, the former one holds");
+    const former = "configuration not taken over, the former one holds";
+    await write("deny: [nobody", former);
     await all(ErrorReason.DENY_LISTED);
+    // Meant for one entity, and for none of them half a file: the list of before is lifted nowhere.
+    await write("entities: {kss: {methods: {x1410.v1.KeyStorageService/GetKye: []}}}", former);
+    await all(ErrorReason.DENY_LISTED);
+    const packages = rig().client(DataStorageService, "dss", user);
+    await expectRefusal(() => packages.getPackageStatus({ packageId: keyId }), ErrorReason.DENY_LISTED);
+    for (const name of started.keys())
+      expect(rig().logged.some(({ event, fields }) => event === former && fields?.["entity"] === name)).toBe(true);
     await refreshAll();
     await all(ErrorReason.DENY_LISTED);
     await write(`entities: {dss: {deny: ["${identity}"]}}`);

@@ -35,15 +35,22 @@ const kindOf: Readonly<Record<EntityKind | "user", Caller | undefined>> = {
 
 export class AccessControl implements Guard {
   #rules: CompiledPolicy;
+  readonly #listeners = new Set<() => void>();
 
   constructor(policy: AccessPolicy = {}) {
     this.#rules = compile(policy);
   }
 
-  /** Takes effect with the next call, on open connections as well. */
+  /** Takes effect with the next call, on open connections as well, and on the calls under way. */
   replace(policy: AccessPolicy): void {
     this.#rules = compile(policy);
+    for (const listener of this.#listeners) listener();
   }
+
+  readonly onChange = (listener: () => void): (() => void) => {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  };
 
   readonly admit = ({ method, peer }: ArrivingCall): undefined => {
     const { deny, allow, methods } = this.#rules;

@@ -2,7 +2,7 @@
 import type { DescService } from "@bufbuild/protobuf";
 import { parse, YAMLParseError } from "yaml";
 import { readIfPresent } from "../../certs/durable-file.ts";
-import { ENTITY_KINDS, type EntityKind, parseIdentity } from "../../certs/identity.ts";
+import { type EntityKind, parseIdentity } from "../../certs/identity.ts";
 import { AccessControl, type AccessEntry, type AccessPolicy } from "./access-control.ts";
 import type { Log } from "./log.ts";
 import { watchFile } from "./watched-file.ts";
@@ -16,10 +16,12 @@ export interface AccessFileOptions {
   readonly path: string;
   /** Whose lists to take: those for all, and those under this kind. */
   readonly kind: EntityKind;
-  /** What the entity serves, to find misspelt methods. */
-  readonly services: readonly DescService[];
+  readonly served: Served;
   readonly log: Log;
 }
+
+/** What the entities of each kind serve: whoever reads the file finds a misspelt method, whichever entity it is meant for. */
+export type Served = Readonly<Partial<Record<EntityKind, readonly DescService[]>>>;
 
 export interface AccessFile {
   readonly accessControl: AccessControl;
@@ -30,17 +32,16 @@ const GENERAL = ["allow", "deny", "entities"] as const;
 const OF_ENTITY = ["allow", "deny", "methods"] as const;
 
 /**
- * Reads the file and follows its changes, which take effect with the next call, on open connections as well. While it is malformed or
- * gone the former lists hold: an empty file lifts them.
+ * Reads the file and follows its changes, which take effect at once, on open connections as well. While it is malformed or gone the former
+ * lists hold, at every entity: an empty file lifts them.
  * @throws AccessFileError where it is malformed at the start; a file that is not there has no lists
  */
-export function openAccessFile({ path, kind, services, log }: AccessFileOptions): AccessFile {
-  const methods = new Set(services.flatMap(methodNames));
+export function openAccessFile({ path, kind, served, log }: AccessFileOptions): AccessFile {
   const read = (): AccessPolicy | undefined => {
     const text = readIfPresent(path)?.toString();
     if (text === undefined) return undefined;
     try {
-      return parseAccessFile(text, kind, methods);
+      return parseAccessFile(text, kind, served);
     } catch (cause) {
       throw cause instanceof AccessFileError ? new AccessFileError(`${path}: ${cause.message}`) : cause;
     }
@@ -62,24 +63,19 @@ export function openAccessFile({ path, kind, services, log }: AccessFileOptions)
 /**
  * The lists that concern entities of one kind: deny lists add up, an allow list under the kind takes the place of the one for all. An allow
  * list has to name the other entities as well, wherever they call this one.
- * @param methodsOfKind what that entity serves, as `methodNames` has it
+ * Every section is read, so that a mistake in any of them makes the file invalid for every entity.
  * @throws AccessFileError
  */
-export function parseAccessFile(text: string, kind: EntityKind, methodsOfKind: ReadonlySet<string>): AccessPolicy {
+export function parseAccessFile(text: string, kind: EntityKind, served: Served): AccessPolicy {
   const root = mapping(parsed(text) ?? {}, "the file");
   onlyKeys(root, GENERAL, "");
   const { allow, deny, entities } = root;
   const kinds = mapping(entities ?? {}, "entities");
-  onlyKeys(kinds, ENTITY_KINDS, "entities");
+  onlyKeys(kinds, Object.keys(served), "entities");
   const general = policyOf({ allow, deny }, "");
-  // Every section is read, so that a mistake in any of them is found by every entity.
   const sections = new Map(Object.entries(kinds).map(([name, lists]) => [name, policyOf(lists, `entities.${name}`)]));
+  for (const [name, { methods = {} }] of sections) onlyServed(Object.keys(methods), name, served[name as EntityKind]);
   const own = sections.get(kind) ?? {};
-  for (const name of Object.keys(own.methods ?? {})) {
-    // Health and reflection (grpc.*) come with every server.
-    if (!methodsOfKind.has(name) && !name.startsWith("grpc."))
-      throw new AccessFileError(`entities.${kind}.methods: ${name} is no method of this entity`);
-  }
   const allowed = own.allow ?? general.allow;
   return {
     deny: [...(general.deny ?? []), ...(own.deny ?? [])],
@@ -145,6 +141,14 @@ function onlyKeys(value: Record<string, unknown>, allowed: readonly string[], pl
     );
 }
 
-export function methodNames(service: DescService): string[] {
+function onlyServed(methods: readonly string[], kind: string, services: readonly DescService[] = []): void {
+  const known = new Set(services.flatMap(methodNames));
+  // Health and reflection (grpc.*) come with every server.
+  const stranger = methods.find((name) => !known.has(name) && !name.startsWith("grpc."));
+  if (stranger !== undefined)
+    throw new AccessFileError(`entities.${kind}.methods: ${stranger} is no method of this entity`);
+}
+
+function methodNames(service: DescService): string[] {
   return [`${service.typeName}/*`, ...service.methods.map(({ name }) => `${service.typeName}/${name}`)];
 }

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { AccessPolicy } from "./access-control.ts";
-import { AccessFileError, methodNames, openAccessFile, parseAccessFile } from "./access-file.ts";
+import { AccessFileError, openAccessFile, parseAccessFile } from "./access-file.ts";
 import { EchoService } from "./echo.fixture.ts";
 import { grpcTransport } from "./grpc-transport.ts";
 import type { Log } from "./log.ts";
@@ -49,8 +49,8 @@ class LogBook implements Log {
 }
 
 describe("access lists in a file (AAC3)", () => {
-  const methods = new Set(methodNames(EchoService));
-  const parse = (text: string): AccessPolicy => parseAccessFile(text, "kss", methods);
+  const served = { kss: [EchoService], dss: [] };
+  const parse = (text: string): AccessPolicy => parseAccessFile(text, "kss", served);
 
   test("for all entities and for one", () => {
     const fingerprint = "ab".repeat(32);
@@ -73,7 +73,7 @@ describe("access lists in a file (AAC3)", () => {
         "grpc.reflection.v1.ServerReflection/*": [],
       },
     });
-    expect(parseAccessFile(text, "dss", methods)).toMatchObject({ allow: [{ identity: "urn:x1410:user:carol" }] });
+    expect(parseAccessFile(text, "dss", served)).toMatchObject({ allow: [{ identity: "urn:x1410:user:carol" }] });
     expect(parse("")).toEqual({ deny: [], methods: {} });
     expect(parse("# nothing\n")).toEqual({ deny: [], methods: {} });
   });
@@ -87,9 +87,11 @@ describe("access lists in a file (AAC3)", () => {
     ["denied: []", "denied is unknown"],
     ["methods: {}", "methods is unknown"],
     ["entities: { kms: {} }", "entities: kms is unknown"],
+    ["entities: { operator: {} }", "entities: operator is unknown"],
     ["entities: { dss: { deny: [x] } }", "entities.dss.deny[0] is neither"],
     ["entities: { kss: { methods: { Say: [] } } }", "Say is not of the form"],
     ["entities: { kss: { methods: { x1410.test.EchoService/Sya: [] } } }", "EchoService/Sya is no method"],
+    ["entities: { dss: { methods: { x1410.test.EchoService/Say: [] } } }", "entities.dss.methods: x1410.test"],
     ["- deny", "the file is no mapping"],
     ["deny: [", "line 1"],
   ])("%s is refused", (text, message) => {
@@ -102,7 +104,7 @@ describe("access lists in a file (AAC3)", () => {
     open.push({ close: () => fixture.remove() });
     const path = join(directory, "access.yaml");
     const log = new LogBook();
-    const file = openAccessFile({ path, kind: "kss", services: [EchoService], log });
+    const file = openAccessFile({ path, kind: "kss", served, log });
     open.push(file);
     const kss = fixture.issue("kss", "one");
     const alice = fixture.issue("user", "alice");
@@ -162,7 +164,7 @@ describe("access lists in a file (AAC3)", () => {
   test("that are malformed at the start stop it", () => {
     const path = join(directory, "access.yaml");
     writeFileSync(path, "deny: alice");
-    const start = () => openAccessFile({ path, kind: "kss", services: [EchoService], log: new LogBook() });
+    const start = () => openAccessFile({ path, kind: "kss", served, log: new LogBook() });
     expect(start).toThrow(AccessFileError);
     expect(start).toThrow(`${path}: deny is no list`);
   });

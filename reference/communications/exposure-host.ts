@@ -5,12 +5,14 @@ import { createServer as createHttp2Server, type ServerHttp2Session } from "node
 import type { DescMethod } from "@bufbuild/protobuf";
 import { Code, ConnectError, createContextKey, createContextValues, type Interceptor } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
+import { ExposedCall } from "./exposed-call.ts";
 import { errorForCaller } from "./fault.ts";
 import { admitCall, checkMessage, type Guard } from "./guard.ts";
 import { defaultLimits, type Limits } from "./limits.ts";
 import { type Log, silentLog } from "./log.ts";
 import { peerKey } from "./peer.ts";
 import { taken, timely } from "./peer-pace.ts";
+import { RunningCalls } from "./running-calls.ts";
 import { type RunningServer, reachableAddress, type ServerOptions, standardGuards } from "./server.ts";
 import { TlsListener } from "./tls-listener.ts";
 
@@ -29,6 +31,7 @@ export async function startExposure(options: ExposureOptions): Promise<RunningEx
   const { name, credentials, host = "127.0.0.1", port = 0, registrations, log = silentLog } = options;
   const limits: Limits = { ...defaultLimits, ...options.limits };
   const guards = standardGuards(options);
+  const calls = new RunningCalls<ExposedCall>(guards, () => listener.connections);
   const shutdown = new AbortController();
   const handler = connectNodeAdapter({
     routes(router) {
@@ -47,6 +50,7 @@ export async function startExposure(options: ExposureOptions): Promise<RunningEx
     },
     interceptors: [
       guarded(guards, {
+        calls,
         limits,
         log,
         cut: (request) => listener.connections.cut(connectionOf(request)),
@@ -76,10 +80,10 @@ export async function startExposure(options: ExposureOptions): Promise<RunningEx
     credentials,
     clients: "certificate",
     protocols: ["h2", "http/1.1"],
-    handshakeTimeoutMs: limits.handshakeTimeoutMs,
-    maxConnections: limits.maxConnections,
+    limits,
     log,
     onConnection: (socket) => void (socket.alpnProtocol === "h2" ? http2 : http).emit("connection", socket),
+    onStanding: () => calls.judgeAll(),
   });
   const address = reachableAddress(listener);
   log.info("listening", { server: `${name} exposure`, address });
@@ -92,6 +96,7 @@ export async function startExposure(options: ExposureOptions): Promise<RunningEx
     close(graceMs = 5000) {
       closed ??= (async () => {
         listener.stop();
+        calls.unsubscribe();
         shutdown.abort(new ConnectError("the server is shutting down", Code.Unavailable));
         http.close();
         http.closeIdleConnections();
@@ -107,33 +112,49 @@ export async function startExposure(options: ExposureOptions): Promise<RunningEx
   };
 }
 
-/** Message guards, and faults told as by the gRPC host. */
-function guarded(
-  guards: readonly Guard[],
-  { limits, log, cut }: { limits: Limits; log: Log; cut: (request: NodeRequest | undefined) => void },
-): Interceptor {
-  return (next) => async (request) => {
-    const { method } = request;
+interface CallRules {
+  readonly calls: RunningCalls<ExposedCall>;
+  readonly limits: Limits;
+  readonly log: Log;
+  cut(request: NodeRequest | undefined): void;
+}
+
+/** Message guards, an end to what is no longer admitted, and faults told as by the gRPC host. */
+function guarded(guards: readonly Guard[], { calls, limits, log, cut }: CallRules): Interceptor {
+  return (next) => async (arriving) => {
+    const { method, header: requestHeader, contextValues } = arriving;
     const told = (cause: unknown) => errorForCaller(cause, pathOf(method), log);
+    const http = contextValues.get(requestKey);
+    /** Whoever goes on sending is cut once the refusal has had time to arrive. */
+    const silence = () => {
+      setTimeout(() => {
+        if (http?.complete === false) http.destroy();
+      }, refusalMs).unref();
+    };
+    const call = new ExposedCall({ method, peer: contextValues.get(peerKey), requestHeader }, silence);
+    const over = () => calls.delete(call);
+    calls.add(call);
+    // Something may have changed between the gate and here, while the request arrived.
+    calls.judge(call);
+    const signal = AbortSignal.any([arriving.signal, call.signal]);
     try {
-      if (!request.stream) {
-        checkMessage(guards, method, request.message);
-        return await next(request);
+      call.signal.throwIfAborted();
+      if (!arriving.stream) {
+        checkMessage(guards, method, arriving.message);
+        return await call.unlessRefused(next({ ...arriving, signal })).finally(over);
       }
-      const http = request.contextValues.get(requestKey);
-      const arriving = timely(request.message, limits.requestTimeoutMs, () => {
-        setTimeout(() => http?.destroy(), refusalMs).unref();
-      });
-      const message = each(arriving, (item) => checkMessage(guards, method, item));
-      const response = await next({ ...request, message });
+      const requests = call.during(timely(arriving.message, limits.requestTimeoutMs, silence));
+      const message = each(requests, (item) => checkMessage(guards, method, item));
+      const response = await call.unlessRefused(next({ ...arriving, signal, message }));
       if (!response.stream) return response;
-      const answers = each(response.message, () => undefined, told);
-      const leaving = taken(completed(answers, request.signal), limits.stallTimeoutMs, () => {
+      const answers = each(call.during(response.message), () => undefined, told);
+      const leaving = taken(completed(answers, signal), limits.stallTimeoutMs, () => {
         log.warn("stalled peer cut", { method: pathOf(method) });
         cut(http);
       });
-      return { ...response, message: leaving };
+      return { ...response, message: before(leaving, over) };
     } catch (cause) {
+      over();
       throw told(cause);
     }
   };
@@ -158,6 +179,15 @@ async function* each<T>(
 async function* completed<T>(messages: AsyncIterable<T>, signal: AbortSignal): AsyncIterable<T> {
   yield* messages;
   if (signal.aborted) throw ConnectError.from(signal.reason, Code.Canceled);
+}
+
+/** Calls `over` when the messages have come to their end, whichever. */
+async function* before<T>(messages: AsyncIterable<T>, over: () => void): AsyncIterable<T> {
+  try {
+    yield* messages;
+  } finally {
+    over();
+  }
 }
 
 function takesStream({ methodKind }: DescMethod): boolean {

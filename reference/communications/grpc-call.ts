@@ -8,7 +8,7 @@ import type { ConnectionTable } from "./connection-table.ts";
 import { errorForCaller } from "./fault.ts";
 import { headersFromMetadata, metadataFromHeaders } from "./grpc-metadata.ts";
 import { statusFromError } from "./grpc-status.ts";
-import { admitCall, checkMessage } from "./guard.ts";
+import { type ArrivingCall, admitCall, checkMessage } from "./guard.ts";
 import { CallContext, type CallSource } from "./handler-context.ts";
 import type { HostedMethod } from "./hosted-method.ts";
 import type { Limits } from "./limits.ts";
@@ -16,6 +16,7 @@ import type { Log } from "./log.ts";
 import type { Peer } from "./peer.ts";
 import { refusal } from "./refusal.ts";
 import { RequestStream } from "./request-stream.ts";
+import type { RunningCall, RunningCalls } from "./running-calls.ts";
 
 type Outgoing = ConstructorParameters<typeof ServerInterceptingCall>[0];
 type Incoming = Parameters<Outgoing["start"]>[0];
@@ -26,14 +27,14 @@ export interface GrpcHosting {
   readonly connections: ConnectionTable;
   readonly limits: Limits;
   readonly log: Log;
-  readonly calls: Set<GrpcCall>;
+  readonly calls: RunningCalls<GrpcCall>;
 }
 
 /** Bytes handed to the connection and not yet written, above which a response stream waits: two chunks of bulk data. */
 const highWaterBytes = 2 * 1024 * 1024;
 const codeOk: status.OK = 0;
 
-export class GrpcCall extends ServerInterceptingCall implements Incoming, CallSource {
+export class GrpcCall extends ServerInterceptingCall implements Incoming, CallSource, RunningCall {
   readonly protocolName = "grpc";
   readonly #wire: Outgoing;
   readonly #hosted: HostedMethod;
@@ -69,6 +70,10 @@ export class GrpcCall extends ServerInterceptingCall implements Incoming, CallSo
   get peer(): Peer {
     if (this.#peer === undefined) throw new Error("the peer of a call is known from its admission on");
     return this.#peer;
+  }
+
+  get arrival(): ArrivingCall | undefined {
+    return this.#context;
   }
 
   get url(): string {
@@ -155,8 +160,8 @@ export class GrpcCall extends ServerInterceptingCall implements Incoming, CallSo
   }
 
   /** Ends the call with an error for the caller. */
-  refuse(reason: ConnectError): void {
-    this.#fail(reason);
+  refuse(cause: unknown): void {
+    this.#fail(cause);
   }
 
   /** Ends a call whose request has been awaited since before `limit`: asked from time to time, since a timer for each call costs more. */

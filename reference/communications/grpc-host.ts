@@ -9,6 +9,7 @@ import { hostedMethods } from "./hosted-method.ts";
 import type { Limits } from "./limits.ts";
 import type { Log } from "./log.ts";
 import type { Codecs } from "./message-codec.ts";
+import { RunningCalls } from "./running-calls.ts";
 import type { Registration } from "./service.ts";
 
 export interface GrpcHostOptions {
@@ -22,6 +23,8 @@ export interface GrpcHostOptions {
 
 export interface GrpcHost {
   accept(socket: TLSSocket): void;
+  /** Ends the calls under way that would be refused, were they to come now. */
+  judgeCalls(): void;
   /** Lets unary calls finish, ends streams with UNAVAILABLE, and after `graceMs` cuts what is left. */
   close(graceMs: number): Promise<void>;
 }
@@ -44,7 +47,7 @@ export function hostOnGrpc(options: GrpcHostOptions): GrpcHost {
     },
     limits,
     log,
-    calls: new Set(),
+    calls: new RunningCalls(guards, connections),
   };
   const server = new Server({
     "grpc.max_receive_message_length": limits.maxMessageBytes,
@@ -74,9 +77,11 @@ export function hostOnGrpc(options: GrpcHostOptions): GrpcHost {
   const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
   return {
     accept: (socket) => injector.injectConnection(socket),
+    judgeCalls: () => hosting.calls.judgeAll(),
     async close(graceMs) {
       const table = connections();
       clearInterval(sweep);
+      hosting.calls.unsubscribe();
       // Sends GOAWAY on every connection. When all have ended is seen on the connections: under Node 24 the callback comes at once.
       server.tryShutdown(() => undefined);
       const leaving = new ConnectError("the server is shutting down", Code.Unavailable);

@@ -17,6 +17,11 @@ export interface ArrivingCall {
 export interface Guard {
   readonly admit?: (call: ArrivingCall) => undefined | Promise<void>;
   readonly message?: (method: DescMethod, message: Message) => void;
+  /**
+   * Where `admit` may come to refuse what it has admitted: `listener` is called when it is to be asked again about the calls under way.
+   * Returns how to stop that.
+   */
+  readonly onChange?: (listener: () => void) => () => void;
 }
 
 /** Runs the guards in order; answers a promise only where a guard did, so that synchronous guards cost no turn of the event loop. */

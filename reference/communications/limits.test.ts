@@ -2,6 +2,7 @@
 // them is cut.
 import { once } from "node:events";
 import { type ClientHttp2Session, type ClientHttp2Stream, connect, constants } from "node:http2";
+import { connect as connectTcp } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { Code, createClient } from "@connectrpc/connect";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
@@ -18,12 +19,14 @@ import { secureContextOptions } from "./tls-credentials.ts";
 let fixture: PkiFixture;
 let kss: ReturnType<PkiFixture["issue"]>;
 let alice: ReturnType<PkiFixture["issue"]>;
+let bob: ReturnType<PkiFixture["issue"]>;
 const open: { close(): unknown }[] = [];
 
 beforeAll(() => {
   fixture = pkiFixture();
   kss = fixture.issue("kss", "one");
   alice = fixture.issue("user", "alice");
+  bob = fixture.issue("user", "bob");
 });
 afterEach(async () => {
   for (const each of open.splice(0).reverse()) await each.close();
@@ -77,9 +80,9 @@ async function start(door: Door, limits: Partial<Limits> = {}) {
 
 type Running = Awaited<ReturnType<typeof start>>;
 
-function sessionTo({ port }: Running): ClientHttp2Session {
+function sessionTo({ port }: Running, caller = alice): ClientHttp2Session {
   const session = connect(`https://localhost:${port}`, {
-    ...secureContextOptions(alice.credentials),
+    ...secureContextOptions(caller.credentials),
     checkServerIdentity: () => undefined,
     settings: { initialWindowSize: 64 * 1024 },
   });
@@ -178,11 +181,29 @@ function framesIn(bytes: Buffer): { type: number; payload: Buffer }[] {
 }
 
 /** The server still answers others. */
-async function assertAlive(running: Running): Promise<void> {
-  const stream = request(running, sessionTo(running), "Say");
-  const code = codeOf(running, stream);
+async function assertAlive(running: Running, caller = alice): Promise<void> {
+  expect(await codeOf(running, said(running, sessionTo(running, caller)))).toBe("OK");
+}
+
+/** A whole unary call. */
+function said(running: Running, session: ClientHttp2Session): ClientHttp2Stream {
+  const stream = request(running, session, "Say");
   stream.end(running.door === "gRPC" ? framed(note("hi")) : note("hi"));
-  expect(await code).toBe("OK");
+  return stream;
+}
+
+/** Connections from an address of this machine that never say a word of TLS. */
+function crowd({ port }: Running, localAddress: string, count: number) {
+  const sockets = Array.from({ length: count }, () => {
+    const socket = connectTcp({ host: "127.0.0.1", port, localAddress }).resume();
+    socket.on("error", () => {});
+    open.push({ close: () => socket.destroy() });
+    return socket;
+  });
+  return {
+    connected: Promise.all(sockets.map((socket) => once(socket, "connect"))),
+    open: () => sockets.filter(({ closed, readyState }) => !closed && readyState === "open").length,
+  };
 }
 
 describe.each(doors)("at the %s port", (door) => {
@@ -291,6 +312,62 @@ describe.each(doors)("at the %s port", (door) => {
     await once(session, "remoteSettings");
     expect(session.remoteSettings.maxConcurrentStreams).toBe(4);
     await assertAlive(running);
+  });
+
+  test("unfinished handshakes cost established peers and newcomers nothing, however many there are", async () => {
+    const running = await start(door, { maxHandshakes: 8, maxHandshakesPerAddress: 4, maxConnections: 8 });
+    const steady = sessionTo(running);
+    const held = request(running, steady, "Count");
+    held.end(framed(note("quiet")));
+    await once(steady, "connect");
+    const strangers = [1, 2, 3].map((host) => crowd(running, `127.0.0.${host}`, 20));
+    await expect.poll(() => strangers.map((one) => one.open()).reduce((sum, one) => sum + one)).toBe(8);
+    // From the address of the first of them.
+    await assertAlive(running);
+    expect(steady.destroyed).toBe(false);
+    held.close(constants.NGHTTP2_CANCEL);
+  });
+
+  test("unfinished handshakes beyond the limit drive out the oldest of the address that has the most", async () => {
+    const running = await start(door, { maxHandshakes: 4, maxHandshakesPerAddress: 3 });
+    const many = crowd(running, "127.0.0.2", 6);
+    await many.connected;
+    await expect.poll(() => many.open()).toBe(3);
+    const [one, other] = [crowd(running, "127.0.0.3", 1), crowd(running, "127.0.0.4", 1)];
+    await Promise.all([one.connected, other.connected]);
+    await expect.poll(() => many.open()).toBe(2);
+    expect([one.open(), other.open()]).toEqual([1, 1]);
+    await assertAlive(running);
+  });
+
+  test("more connections of one identity than allowed are refused, those of others are not", async () => {
+    const running = await start(door, { maxConnectionsPerPeer: 2 });
+    const sessions = [sessionTo(running), sessionTo(running)];
+    await Promise.all(sessions.map((session) => once(session, "connect")));
+    const surplus = sessionTo(running);
+    await new Promise((resolve) => surplus.once("close", resolve));
+    expect(running.warned).toEqual(["connection refused"]);
+    await assertAlive(running, bob);
+    const [leaving] = sessions;
+    leaving?.destroy();
+    await expect
+      .poll(() =>
+        assertAlive(running).then(
+          () => "alive",
+          () => "refused",
+        ),
+      )
+      .toBe("alive");
+  });
+
+  test("a connection that makes no call is closed, one that has made a call is not", async () => {
+    const running = await start(door, { firstCallMs: 300 });
+    const used = sessionTo(running);
+    const answer = codeOf(running, said(running, used));
+    expect(await answer).toBe("OK");
+    const unused = sessionTo(running);
+    await new Promise((resolve) => unused.once("close", resolve));
+    expect(await codeOf(running, said(running, used))).toBe("OK");
   });
 
   test("no more connections than allowed are taken", async () => {

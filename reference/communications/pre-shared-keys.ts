@@ -29,13 +29,18 @@ export class PreSharedKeys {
     const former = this.#keys;
     this.#keys = tableOf(keys);
     const withdrawn = new Set(
-      [...former].filter(([id, key]) => this.#keys.get(id)?.equals(key) !== true).map(([id]) => id),
+      [...former].filter(([identity, key]) => !this.holds({ identity, key })).map(([id]) => id),
     );
     if (withdrawn.size > 0) for (const listener of this.#listeners) listener(withdrawn);
   }
 
   keyOf(identity: string): Uint8Array | undefined {
     return this.#keys.get(identity);
+  }
+
+  /** Whether the key is that of its user now. */
+  holds({ identity, key }: PreSharedKey): boolean {
+    return this.#keys.get(identity)?.equals(key) === true;
   }
 
   /** `listener` learns whose keys hold no more. Returns how to stop that. */

@@ -2,7 +2,7 @@
 // that leaks later opens no recorded connection. No certificate on either side: the server proves itself afterwards (AAC2).
 import { constants, randomBytes } from "node:crypto";
 import type { ConnectionOptions, SecureContextOptions, TLSSocket, TlsOptions } from "node:tls";
-import type { PreSharedKeys } from "./pre-shared-keys.ts";
+import type { PreSharedKey, PreSharedKeys } from "./pre-shared-keys.ts";
 
 /** A key from outside TLS has SHA-256 for its hash (RFC 8446, 4.2.11): these are the suites that go with it. */
 const suites: SecureContextOptions = {
@@ -13,19 +13,20 @@ const suites: SecureContextOptions = {
 };
 
 /**
- * For a server. `identified` hears whose key the handshake of a socket is about to be verified with; the last word before the handshake is
- * done counts, since a second hello may name another identity.
+ * For a server. `identified` hears whose key, and which, the handshake of a socket is about to be verified with; the last word before the
+ * handshake is done counts, since a second hello may name another identity.
  */
 export function pskServerOptions(
   keys: PreSharedKeys,
-  identified: (socket: TLSSocket, identity: string) => void,
+  identified: (socket: TLSSocket, used: PreSharedKey) => void,
 ): TlsOptions {
   return {
     ...suites,
     pskCallback(socket, identity) {
-      identified(socket, identity);
       // Whoever is unknown fails over the binder of a key that nobody has, exactly as whoever has the wrong key.
-      return keys.keyOf(identity) ?? randomBytes(32);
+      const key = keys.keyOf(identity) ?? randomBytes(32);
+      identified(socket, { identity, key });
+      return key;
     },
   };
 }

@@ -16,9 +16,10 @@ import { grpcTransport } from "./grpc-transport.ts";
 import { peerKey } from "./peer.ts";
 import { type PkiFixture, pkiFixture } from "./pki.fixture.ts";
 import { PreSharedKeys } from "./pre-shared-keys.ts";
-import { pskClientOptions } from "./psk-handshake.ts";
+import { pskClientOptions, pskServerOptions } from "./psk-handshake.ts";
 import { type PskChannelOptions, pskTransport } from "./psk-transport.ts";
 import { reasonOf } from "./refusal.ts";
+import { offerSession } from "./resumption.fixture.ts";
 import { type RunningServer, type ServerOptions, startServer } from "./server.ts";
 import { createServerAuthentication } from "./server-authentication.ts";
 import { implement, type Registration } from "./service.ts";
@@ -179,7 +180,24 @@ describe("the handshake by pre-shared key (AAC1)", () => {
     expect((await probe({ host: "127.0.0.1", port }, options)).outcome).toMatch(/instead of the pre-shared key/);
   });
 
-  test("resumes nothing and gives every connection keys of its own (AAC4)", async () => {
+  test("resumes no session that is offered", async () => {
+    const keys = new PreSharedKeys([alice]);
+    const server = await start(keys);
+    const first = pskClientOptions(alice.identity, alice.key);
+    // The session alone, without the key.
+    const { pskCallback: _key, ...second } = first;
+    const { outcome, resumed } = await offerSession(server.port, first, second);
+    expect([outcome, resumed]).toEqual([expect.stringMatching(/^ERR_SSL_/), false]);
+    // The same client, and a server that lets it.
+    const lenient = createServer({ ...pskServerOptions(keys, () => undefined), secureOptions: 0 });
+    lenient.on("secureConnection", (socket) => socket.on("error", () => undefined));
+    await new Promise<void>((resolve) => lenient.listen(0, "127.0.0.1", resolve));
+    open.push(lenient);
+    const { port } = lenient.address() as { port: number };
+    expect(await offerSession(port, first, second)).toMatchObject({ resumed: true });
+  });
+
+  test("gives every connection keys of its own (AAC4)", async () => {
     const server = await start(new PreSharedKeys([alice]));
     const exported = new Set<string>();
     for (let round = 0; round < 3; round++) {
@@ -206,6 +224,19 @@ describe("a key that is withdrawn or changed", () => {
     expect(await refused(one.say({}))).toEqual([Code.Unavailable, 0]);
     await clientTo(server.address, { preSharedKey: renewed }).say({});
     expect(caller?.values.get(peerKey).connectionId).not.toBe(connection);
+  });
+
+  test("lets nobody in who is amid the handshake", async () => {
+    const keys = new PreSharedKeys([alice, bob]);
+    const server = await start(keys);
+    const { keyOf } = keys;
+    keys.keyOf = (identity) => {
+      // After the server has looked it up, before the client's half of the handshake.
+      if (identity === alice.identity) queueMicrotask(() => keys.replace([bob]));
+      return keyOf.call(keys, identity);
+    };
+    expect((await probe(server, pskClientOptions(bob.identity, bob.key))).outcome).toBe("open");
+    expect((await probe(server, pskClientOptions(alice.identity, alice.key))).outcome).not.toBe("open");
   });
 
   test("is refused where it is too short, not a user's, or named twice; the former keys hold", () => {
@@ -319,6 +350,34 @@ test("access lists hold on this port too", async () => {
   await client.say({});
   accessControl.replace({ deny: [{ identity: alice.identity }] });
   expect(await refused(client.say({}))).toEqual([Code.PermissionDenied, ErrorReason.DENY_LISTED]);
+});
+
+test("streams under way end with the access lists' word, or with their connection where the key is withdrawn", async () => {
+  const accessControl = new AccessControl();
+  let begun = 0;
+  const lasting = implement(EchoService, {
+    async *count(_request, { signal }) {
+      yield {};
+      begun++;
+      await new Promise((resolve) => signal.addEventListener("abort", resolve));
+    },
+  });
+  const keys = new PreSharedKeys([alice, bob]);
+  const registrations = [lasting, createServerAuthentication(signerOf(kss))];
+  const server = await start(keys, { accessControl, registrations });
+  const begin = async (preSharedKey: typeof alice) => {
+    const messages = clientTo(server.address, { preSharedKey }).count({})[Symbol.asyncIterator]();
+    await messages.next();
+    return messages.next();
+  };
+  const one = begin(alice);
+  const other = begin(bob);
+  const [denied, cut] = [refused(one), refused(other)];
+  await expect.poll(() => begun).toBe(2);
+  accessControl.replace({ deny: [{ identity: alice.identity }] });
+  expect(await denied).toEqual([Code.PermissionDenied, ErrorReason.DENY_LISTED]);
+  keys.replace([alice]);
+  expect(await cut).toEqual([Code.Unavailable, 0]);
 });
 
 test("the proof is not offered where the certificate is in the handshake", async () => {

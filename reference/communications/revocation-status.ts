@@ -15,6 +15,8 @@ export interface Standing {
   readonly revoked: boolean;
   /** When the first revocation list that vouches for the path goes out of date; Infinity where revocation is not checked. */
   readonly vouchedUntil: number;
+  /** False where an authority on the path came with the handshake only, so that whether a later list revokes it cannot be told. */
+  readonly complete: boolean;
 }
 
 /** @throws ConnectError CERTIFICATE_EXPIRED, CERTIFICATE_REVOKED */
@@ -42,7 +44,7 @@ export class RevocationStatus {
 
   /** How the path of an end-entity certificate stands by these lists. TLS has verified the path itself. */
   standingOf(der: Uint8Array): Standing {
-    const path = this.#pathOf(parseCertificate(der));
+    const { path, complete } = this.#pathOf(parseCertificate(der));
     const lists = this.#lists.length === 0 ? [] : path.map((certificate) => this.#listFor(certificate));
     return {
       notBefore: Math.max(...path.map(({ notBefore }) => notBefore.getTime())),
@@ -53,21 +55,23 @@ export class RevocationStatus {
         // A level without a list is not vouched for at all.
         ...lists.map((list) => (list === undefined ? 0 : (list.nextUpdate?.getTime() ?? Number.POSITIVE_INFINITY))),
       ),
+      complete,
     };
   }
 
   /** From the end entity up to, without, the root. Node tells the peer's own certificate only; the rest comes from the store. */
-  #pathOf(endEntity: ParsedCertificate): ParsedCertificate[] {
+  #pathOf(endEntity: ParsedCertificate): { readonly path: ParsedCertificate[]; readonly complete: boolean } {
     const path: ParsedCertificate[] = [];
-    for (
-      let next: ParsedCertificate | undefined = endEntity;
-      next !== undefined && !next.selfIssued && path.length < 8;
-    ) {
+    let next: ParsedCertificate | undefined = endEntity;
+    while (next !== undefined && !next.selfIssued && path.length < 8) {
       const certificate: ParsedCertificate = next;
       path.push(certificate);
       next = this.#authorities.find((authority) => isIssuedBy(certificate, authority));
     }
-    return path.length === 0 ? [endEntity] : path;
+    return {
+      path: path.length === 0 ? [endEntity] : path,
+      complete: this.#lists.length === 0 || next?.selfIssued === true,
+    };
   }
 
   #listFor(certificate: ParsedCertificate): RevocationList | undefined {

@@ -76,13 +76,13 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     credentials,
     clients: options.clients ?? "certificate",
     protocols: ["h2"],
-    handshakeTimeoutMs: limits.handshakeTimeoutMs,
-    maxConnections: limits.maxConnections,
+    limits,
     log,
     onConnection(socket) {
       options.onConnection?.();
       grpc.accept(socket);
     },
+    onStanding: () => grpc.judgeCalls(),
   });
   const address = reachableAddress(listener);
   log.info("listening", { server: name, address });

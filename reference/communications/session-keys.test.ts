@@ -13,6 +13,7 @@ import { verifyEnvelope } from "../envelope/verify.ts";
 import { connectTransport } from "./connect-transport.ts";
 import { EchoService } from "./echo.fixture.ts";
 import { grpcTransport } from "./grpc-transport.ts";
+import { defaultLimits } from "./limits.ts";
 import { silentLog } from "./log.ts";
 import { peerKey } from "./peer.ts";
 import { type PkiFixture, pkiFixture } from "./pki.fixture.ts";
@@ -40,10 +41,10 @@ async function listen(credentials: TlsCredentials, accept: (socket: TLSSocket) =
     credentials,
     clients: "certificate",
     protocols: ["h2"],
-    handshakeTimeoutMs: 5000,
-    maxConnections: 10,
+    limits: defaultLimits,
     log: silentLog,
     onConnection: accept,
+    onStanding: () => {},
   });
   open.push({
     close() {

@@ -1,8 +1,8 @@
 import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { connect as connectTcp } from "node:net";
+import { type AddressInfo, connect as connectTcp } from "node:net";
 import { join } from "node:path";
-import { type ConnectionOptions, connect, type TLSSocket } from "node:tls";
+import { type ConnectionOptions, connect, createServer, type TLSSocket } from "node:tls";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { buildCertificate, randomSerialNumber } from "../../certs/certificate.ts";
@@ -12,8 +12,10 @@ import { createPki, type IdentityMaterial } from "../../certs/pki.ts";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { EchoService } from "./echo.fixture.ts";
 import { grpcTransport } from "./grpc-transport.ts";
+import { type Log, silentLog } from "./log.ts";
 import { type PkiFixture, pkiFixture } from "./pki.fixture.ts";
 import { reasonOf } from "./refusal.ts";
+import { offerSession } from "./resumption.fixture.ts";
 import { type RunningServer, type ServerOptions, startServer } from "./server.ts";
 import { implement } from "./service.ts";
 import { credentialsOf, secureContextOptions, type TlsCredentials } from "./tls-credentials.ts";
@@ -157,23 +159,61 @@ describe("the handshake", () => {
     expect((await probe(server, secureContextOptions(alice.credentials))).outcome).toBe("closed");
   });
 
-  test("resumes no session", async () => {
-    const server = await start();
-    const options = secureContextOptions(alice.credentials);
-    const { socket } = await probe(server, options);
-    const session = await new Promise<Buffer | undefined>((resolve) => {
-      socket.once("session", resolve);
-      socket.once("close", () => resolve(socket.getSession()));
-      socket.end();
-    });
-    const again = await probe(server, { ...options, ...(session === undefined ? {} : { session }) });
-    expect([again.outcome, again.socket.isSessionReused()]).toEqual(["open", false]);
+  test.each([
+    ["TLSv1.3", {}],
+    ["TLSv1.2", { minVersion: "TLSv1.2", maxVersion: "TLSv1.2" }],
+  ] as const)("resumes no session that is offered, %s", async (minVersion, versions) => {
+    const client = { ...secureContextOptions(alice.credentials), checkServerIdentity: () => undefined, ...versions };
+    const credentials = { ...kss.credentials, minVersion };
+    const server = await start({ credentials });
+    expect(await offerSession(server.port, client)).toEqual({ outcome: "established", resumed: false });
+    // The same client, and a server that lets it.
+    const lenient = createServer({ ...secureContextOptions(credentials), requestCert: true, secureOptions: 0 });
+    lenient.on("secureConnection", (socket) => socket.on("error", () => undefined));
+    await new Promise<void>((resolve) => lenient.listen(0, "127.0.0.1", resolve));
+    open.push(lenient);
+    const { port } = lenient.address() as AddressInfo;
+    expect(await offerSession(port, client)).toEqual({ outcome: "established", resumed: true });
   });
 
   test("ends after its time", async () => {
     const server = await start({ limits: { handshakeTimeoutMs: 50 } });
     const socket = connectTcp(server.port, server.host).resume();
     await new Promise((resolve) => socket.once("close", resolve));
+  });
+
+  test("ends after its time also where a byte comes now and then", async () => {
+    const server = await start({ limits: { handshakeTimeoutMs: 200 } });
+    const socket = connectTcp(server.port, server.host).resume();
+    socket.on("error", () => undefined);
+    // A record of 16 KiB, announced and never finished.
+    socket.write(Buffer.from([22, 3, 1, 0x40, 0, 1, 0, 0x3f, 0xfc]));
+    const trickle = setInterval(() => socket.write(Buffer.alloc(1)), 20);
+    await new Promise((resolve) => socket.once("close", resolve));
+    clearInterval(trickle);
+  });
+
+  test("that fails a thousand times costs a few lines of log, and the number of the others", async () => {
+    const lines: unknown[] = [];
+    const log: Log = {
+      ...silentLog,
+      warn: (event, fields) => lines.push([event, Object.keys(fields ?? {}), fields?.["further"]]),
+    };
+    const server = await start({ log, limits: { maxWarnings: 2, warningIntervalMs: 500 } });
+    const garbage = () =>
+      new Promise<void>((resolve) => {
+        const socket = connectTcp(server.port, server.host, () => socket.write("GET / HTTP/1.1\r\n\r\n")).resume();
+        socket.on("error", () => undefined);
+        socket.once("close", () => resolve());
+      });
+    for (let count = 0; count < 7; count++) await garbage();
+    await expect.poll(() => lines.length).toBe(3);
+    const line = ["handshake failed", ["error"], undefined];
+    expect(lines).toEqual([line, line, ["handshake failed", ["further"], 5]]);
+    // The next interval has its own.
+    await garbage();
+    await expect.poll(() => lines.length).toBe(4);
+    await clientTo(server, alice.credentials).say({});
   });
 
   test("an unusable reload changes nothing", async () => {

@@ -2,9 +2,12 @@
 // What comes through is handed on as a socket with a known peer; which RPC stack speaks on it is not decided here.
 import type { AddressInfo } from "node:net";
 import { createServer, type Server, type TLSSocket, type TlsOptions } from "node:tls";
+import { boundedWarnings } from "./bounded-warnings.ts";
 import { ConnectionTable } from "./connection-table.ts";
+import { Handshakes } from "./handshakes.ts";
+import type { Limits } from "./limits.ts";
 import type { Log } from "./log.ts";
-import { PreSharedKeys } from "./pre-shared-keys.ts";
+import { type PreSharedKey, PreSharedKeys } from "./pre-shared-keys.ts";
 import { pskServerOptions } from "./psk-handshake.ts";
 import { RevocationStatus } from "./revocation-status.ts";
 import { secureContextOptions, type TlsCredentials } from "./tls-credentials.ts";
@@ -20,11 +23,12 @@ export interface TlsListenerOptions {
   readonly credentials: TlsCredentials;
   readonly clients: Clients;
   readonly protocols: readonly ("h2" | "http/1.1")[];
-  readonly handshakeTimeoutMs: number;
-  readonly maxConnections: number;
+  readonly limits: Limits;
   readonly log: Log;
   /** Gets each connection whose handshake is done; its `remoteAddress` is its id in `connections`. */
   onConnection(socket: TLSSocket): void;
+  /** Calls under way are to be judged again, see ConnectionTable. */
+  onStanding(): void;
 }
 
 /** A listener that could not start; the message says what to do. */
@@ -36,26 +40,30 @@ export class TlsListener {
   readonly connections: ConnectionTable;
   readonly #options: TlsListenerOptions;
   readonly #server: Server;
-  readonly #pskIdentities = new WeakMap<TLSSocket, string>();
+  readonly #handshakes: Handshakes;
+  readonly #warn: Log["warn"];
+  readonly #usedKeys = new WeakMap<TLSSocket, PreSharedKey>();
 
   private constructor(options: TlsListenerOptions) {
-    const { credentials, clients, protocols, handshakeTimeoutMs, maxConnections, log } = options;
+    const { credentials, clients, protocols, limits, log } = options;
     this.#options = options;
-    this.connections = new ConnectionTable(new RevocationStatus(credentials));
+    this.#warn = boundedWarnings(log, limits);
+    this.#handshakes = new Handshakes(limits);
+    this.connections = new ConnectionTable(new RevocationStatus(credentials), limits, () => options.onStanding());
     this.#server = createServer({
       ...this.#handshakeOptions(),
       ALPNProtocols: [...protocols],
-      handshakeTimeout: handshakeTimeoutMs,
+      handshakeTimeout: limits.handshakeTimeoutMs,
       noDelay: true,
     });
-    this.#server.maxConnections = maxConnections;
+    this.#server.on("connection", (socket) => this.#handshakes.begin(socket));
     this.#server.on("secureConnection", (socket) => this.#accept(socket));
     if (clients instanceof PreSharedKeys) {
       const stop = clients.onWithdrawal((identities) => this.connections.cutPeers(identities));
       this.#server.on("close", stop);
     }
     this.#server.on("tlsClientError", (error, socket) => {
-      log.warn("handshake failed", { error: codeOf(error) });
+      this.#warn("handshake failed", { error: codeOf(error) });
       // Node reports a handshake that takes too long, and leaves it open.
       socket.destroy();
     });
@@ -87,7 +95,7 @@ export class TlsListener {
     return (this.#server.address() as AddressInfo).port;
   }
 
-  /** New credentials and lists for new connections at once, and for the calls on the open ones. Throws before anything has changed. */
+  /** New credentials and lists for new connections at once, and for the calls on the open ones, those under way included. Throws before anything has changed. */
   reload(credentials: TlsCredentials): void {
     const status = new RevocationStatus(credentials);
     if (!(this.#options.clients instanceof PreSharedKeys)) {
@@ -104,7 +112,7 @@ export class TlsListener {
   #handshakeOptions(): TlsOptions {
     const { credentials, clients } = this.#options;
     if (clients instanceof PreSharedKeys) {
-      return pskServerOptions(clients, (socket, identity) => void this.#pskIdentities.set(socket, identity));
+      return pskServerOptions(clients, (socket, used) => void this.#usedKeys.set(socket, used));
     }
     const required = clients === "certificate";
     return { ...secureContextOptions(credentials), requestCert: required, rejectUnauthorized: required };
@@ -113,14 +121,17 @@ export class TlsListener {
   #accept(socket: TLSSocket): void {
     // A peer that vanishes is its own business; the RPC stack sees the close.
     socket.on("error", () => undefined);
+    this.#handshakes.done(socket);
     try {
-      const pskIdentity = this.#pskIdentities.get(socket);
-      if (this.#options.clients instanceof PreSharedKeys && pskIdentity === undefined)
+      const { clients } = this.#options;
+      const used = this.#usedKeys.get(socket);
+      // A key may be withdrawn while the handshake goes on.
+      if (clients instanceof PreSharedKeys && (used === undefined || !clients.holds(used)))
         throw new Error("no pre-shared key");
-      this.connections.enter(socket, pskIdentity);
+      this.connections.enter(socket, used?.identity);
       this.#options.onConnection(socket);
     } catch (error) {
-      this.#options.log.error("connection refused", { error: codeOf(error) });
+      this.#warn("connection refused", { error: codeOf(error) });
       socket.destroy();
     }
   }

@@ -3,6 +3,9 @@ import { type FSWatcher, watch } from "node:fs";
 import { basename, dirname } from "node:path";
 import type { Log } from "./log.ts";
 
+/** The event by which an operator learns that what is written somewhere is not what holds. */
+export const NOT_TAKEN_OVER = "configuration not taken over, the former one holds";
+
 /** Editors and scripts write in several steps: the file is read once it has been quiet for this long. */
 const QUIET_MS = 50;
 
@@ -17,7 +20,7 @@ export function watchFile(path: string, changed: () => void, log: Log): { close(
     try {
       changed();
     } catch (cause) {
-      log.error("configuration not taken over, the former one holds", { file: path, cause: messageOf(cause) });
+      log.error(NOT_TAKEN_OVER, { file: path, cause: messageOf(cause) });
     }
   };
   // The folder, not the file: a file that is replaced is another one to the operating system.

@@ -39,12 +39,19 @@ const command = fileURLToPath(new URL("../../bin/x1410.js", import.meta.url));
 export class StackProcess {
   readonly ready: Ready;
   readonly #child: ChildProcess;
+  readonly #said: { errors: string };
   readonly ended: Promise<Ended>;
 
-  private constructor(child: ChildProcess, ended: Promise<Ended>, ready: Ready) {
+  private constructor(child: ChildProcess, said: { errors: string }, ended: Promise<Ended>, ready: Ready) {
     this.#child = child;
+    this.#said = said;
     this.ended = ended;
     this.ready = ready;
+  }
+
+  /** What it has said on standard error so far. */
+  get errors(): string {
+    return this.#said.errors;
   }
 
   get pid(): number {
@@ -55,16 +62,16 @@ export class StackProcess {
   static async start(dataDirectory: string, ...options: string[]): Promise<StackProcess> {
     const args = [command, "up", "--json", "--base-port", "0", "--data", dataDirectory, ...options];
     const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
-    let errors = "";
+    const said = { errors: "" };
     child.stderr.on("data", (text) => {
-      errors += text;
+      said.errors += text;
     });
-    const ended = once(child, "close").then(([code, signal]): Ended => ({ code, signal, errors }));
-    const failed = ended.then(() => Promise.reject(new Error(`the stack has ended: ${errors}`)));
+    const ended = once(child, "close").then(([code, signal]): Ended => ({ code, signal, ...said }));
+    const failed = ended.then(() => Promise.reject(new Error(`the stack has ended: ${said.errors}`)));
     const line = once(createInterface({ input: child.stdout }), "line").then(([text]) => String(text));
     const ready = JSON.parse(await Promise.race([line, failed])) as Ready;
     failed.catch(() => {});
-    return new StackProcess(child, ended, ready);
+    return new StackProcess(child, said, ended, ready);
   }
 
   /** At once, as when the power goes. */

@@ -10,6 +10,7 @@ import { type RunningServer, startServer } from "../communications/server.ts";
 import { createServerAuthentication } from "../communications/server-authentication.ts";
 import type { Registration } from "../communications/service.ts";
 import type { EntityContext } from "./entity-context.ts";
+import { servedServices } from "./served-services.ts";
 import type { EntityStartOptions } from "./start-entity.ts";
 
 /** host:port of each, undefined where the entity has none. */
@@ -47,8 +48,7 @@ export async function openDoors(
   };
   const { kind } = plan;
   try {
-    const services = registrations.map(({ service }) => service);
-    const access = openAccessFile({ path: accessFile, kind, services, log });
+    const access = openAccessFile({ path: accessFile, kind, served: servedServices, log });
     closers.push(() => access.close());
     const common = {
       credentials: context.credentials,

@@ -8,6 +8,7 @@ import type { Log } from "../communications/log.ts";
 import { Peers } from "../communications/peers.ts";
 import { reasonOf, refusal } from "../communications/refusal.ts";
 import type { TlsCredentials } from "../communications/tls-credentials.ts";
+import { NOT_TAKEN_OVER } from "../communications/watched-file.ts";
 import { createSigner, type Signer } from "../envelope/signer.ts";
 import type { Network } from "./network.ts";
 
@@ -130,12 +131,21 @@ export class EntityContext {
       const { revocationLists } = await this.peers
         .client(CertificationAuthorityService, authority.identity)
         .getRevocationLists({}, { timeoutMs: 10_000 });
-      this.adopt(revocationLists);
+      this.#adoptOrTell(revocationLists, authority.identity);
     } catch (cause) {
       this.#revoked ||= reasonOf(cause) === ErrorReason.CERTIFICATE_REVOKED;
       this.options.log.warn("revocation lists not refreshed", {
         error: cause instanceof Error ? cause.message : "unknown",
       });
+    }
+  }
+
+  #adoptOrTell(revocationLists: readonly Uint8Array[], authority: string): void {
+    try {
+      this.adopt(revocationLists);
+    } catch (cause) {
+      const file = `revocation lists of ${authority}`;
+      this.options.log.error(NOT_TAKEN_OVER, { file, cause: cause instanceof Error ? cause.message : String(cause) });
     }
   }
 

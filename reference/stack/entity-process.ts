@@ -3,7 +3,7 @@
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import type { IdentityFiles } from "../../certs/pki.ts";
-import type { Log } from "../communications/log.ts";
+import { type Log, logOf } from "../communications/log.ts";
 import { NetworkFile } from "./network.ts";
 import type { EntityPlan } from "./plan.ts";
 import { type KeyRotation, startEntity } from "./start-entity.ts";
@@ -34,7 +34,11 @@ export async function serveEntity(log: Log): Promise<void> {
   const order = await Promise.race([once(orders, "line").then(([line]) => String(line)), stop]);
   if (order === undefined) throw new Error("no orders on standard input; `x1410 up --split` gives them");
   const { networkFile, ...start } = JSON.parse(order) as EntityStart;
-  const entity = await startEntity({ ...start, network: new NetworkFile(networkFile, log), log });
+  const entity = await startEntity({
+    ...start,
+    network: new NetworkFile(networkFile, logOf(start.plan.name, log)),
+    log,
+  });
   const { endpoint, secondEndpoint, pskEndpoint, publicationEndpoint } = entity;
   process.stdout.write(`${JSON.stringify({ endpoint, secondEndpoint, pskEndpoint, publicationEndpoint })}\n`);
   await stop;

@@ -33,11 +33,14 @@ test("other processes see each change of the registry, however soon after the la
 test("garbled meanwhile, what was read before holds; garbled from the start, it is told", () => {
   const directory = new NetworkDirectory({ networkId: "local", quorum: 1, trustAnchors: [] }, path);
   registered(directory, "a");
-  const warnings: string[] = [];
-  const file = new NetworkFile(path, { ...silentLog, warn: (event) => warnings.push(event) });
+  const told: string[] = [];
+  const file = new NetworkFile(path, {
+    ...silentLog,
+    error: (event, fields) => told.push(`${event} ${fields?.["file"]}`),
+  });
   writeFileSync(path, "{");
   expect(file.has("urn:x1410:entity:kss:a")).toBe(true);
-  expect(warnings).toEqual(["registry not read"]);
+  expect(told).toEqual([`configuration not taken over, the former one holds ${path}`]);
   expect(() => new NetworkFile(path, silentLog)).toThrow(DataDirectoryError);
   rmSync(path);
   expect(file.has("urn:x1410:entity:kss:a")).toBe(true);

@@ -9,6 +9,7 @@ import { CertificateChainSchema, type Entity, EntityKind, EntitySchema } from ".
 import { type NetworkParameters, NetworkParametersSchema } from "../../gen/x1410/v1/ledger_pb.ts";
 import type { EntityRegistry } from "../communications/entity-registry.ts";
 import type { Log } from "../communications/log.ts";
+import { NOT_TAKEN_OVER } from "../communications/watched-file.ts";
 import { DataDirectoryError } from "./data-directory.ts";
 
 /** The registry as a server reads it. */
@@ -134,7 +135,7 @@ export class NetworkFile implements Network {
       this.#parameters = read(this.#path);
     } catch (cause) {
       // Somebody else has written it. What was read before holds until the starting process writes it again.
-      this.#log.warn("registry not read", { error: cause instanceof Error ? cause.message : "unknown" });
+      this.#log.error(NOT_TAKEN_OVER, { file: this.#path, cause: cause instanceof Error ? cause.message : "unknown" });
     }
     return this.#parameters;
   }

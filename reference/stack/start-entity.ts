@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { pemBlocks } from "../../certs/der.ts";
 import type { IdentityFiles } from "../../certs/pki.ts";
-import type { Log } from "../communications/log.ts";
+import { type Log, logOf } from "../communications/log.ts";
 import type { ServerOptions } from "../communications/server.ts";
 import type { Registration } from "../communications/service.ts";
 import { watchFile } from "../communications/watched-file.ts";
@@ -48,8 +48,10 @@ export interface StartedEntity extends Endpoints {
 }
 
 /** @throws DataDirectoryError, ListenError, PkiError, or what the entity's own components refuse to start with */
-export async function startEntity(options: EntityStartOptions): Promise<StartedEntity> {
-  const { plan, directory, files, network, log } = options;
+export async function startEntity(given: EntityStartOptions): Promise<StartedEntity> {
+  const log = logOf(given.plan.name, given.log);
+  const options = { ...given, log };
+  const { plan, directory, files, network } = options;
   const closers: (() => Promise<void> | void)[] = [];
   const close = async () => {
     for (const one of closers.splice(0).reverse()) await one();
@@ -82,7 +84,7 @@ export async function startEntity(options: EntityStartOptions): Promise<StartedE
     closers.push(() => doors.close());
     void entity.halted?.then(({ why }) => {
       doors.setServing(false);
-      log.error("halted", { entity: plan.name, why });
+      log.error("halted", { why });
     });
     const renewal = watchFile(files.chain, () => context.renew(readOwn(files)), log);
     closers.push(() => renewal.close());
