@@ -2,12 +2,13 @@
 import { createReadStream, existsSync } from "node:fs";
 import { mkdtemp, open, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { fromBinary } from "@bufbuild/protobuf";
 import { sizeDelimitedDecodeStream, sizeDelimitedEncode } from "@bufbuild/protobuf/wire";
 import { Level } from "level";
 import { type Block, BlockSchema } from "../../gen/x1410/v1/ledger_pb.ts";
 import { ledgerDatabase, storedParts } from "./chain-store.ts";
+import { DatabaseInUse, DatabaseView } from "./database-view.ts";
 import { stateKeyEncoding } from "./ledger-state.ts";
 import type { AuditState } from "./verify.ts";
 
@@ -26,21 +27,43 @@ export interface AuditSource {
   close(): Promise<void>;
 }
 
-/** Opens the database folder of a node that is not running. */
+/** Opens the database folder of a node that is not running. Nothing in it, nor beside it, changes. */
 export async function openNodeDatabase(folder: string): Promise<AuditSource> {
-  if (!existsSync(join(folder, "CURRENT"))) throw new AuditSourceError(`${folder} holds no ledger`);
-  const db = new Level<string, string>(folder, { createIfMissing: false, ...ledgerDatabase });
+  const directory = resolve(folder);
+  if (!existsSync(join(directory, "CURRENT"))) throw new AuditSourceError(`${folder} holds no ledger`);
+  const view = await viewOf(directory);
   try {
-    await db.open();
+    await view.fill(directory);
+    return await openStored(view, folder);
   } catch (cause) {
-    const why = cause instanceof Error && cause.cause instanceof Error ? cause.cause : cause;
-    const locked = why instanceof Error && "code" in why && why.code === "LEVEL_LOCKED";
-    if (locked) throw new AuditSourceError(`${folder} is in use; stop the node, or audit an export`);
-    throw new AuditSourceError(`${folder} does not open: ${why instanceof Error ? why.message : String(why)}`);
+    await view.remove();
+    if (cause instanceof AuditSourceError) throw cause;
+    throw new AuditSourceError(`${folder} does not open: ${causeOf(cause)}`);
   }
+}
+
+async function viewOf(folder: string): Promise<DatabaseView> {
+  try {
+    return await DatabaseView.of(folder);
+  } catch (cause) {
+    if (cause instanceof DatabaseInUse)
+      throw new AuditSourceError(`${folder} is in use; stop the node, or audit an export`);
+    throw new AuditSourceError(`${folder} cannot be locked: ${causeOf(cause)}`);
+  }
+}
+
+/** `level` puts the telling message behind a general one. */
+function causeOf(error: unknown): string {
+  const why = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+  return why instanceof Error ? why.message : String(why);
+}
+
+async function openStored(view: DatabaseView, folder: string): Promise<AuditSource> {
+  const db = new Level<string, string>(view.path, { createIfMissing: false, ...ledgerDatabase });
+  await db.open();
   const { blocks, state } = storedParts(db);
   try {
-    await blocks.open();
+    await blocks.open("r");
   } catch (cause) {
     await db.close();
     throw new AuditSourceError(`${folder}: ${cause instanceof Error ? cause.message : String(cause)}`);
@@ -65,6 +88,7 @@ export async function openNodeDatabase(folder: string): Promise<AuditSource> {
     async close() {
       await blocks.close();
       await db.close();
+      await view.remove();
     },
   };
 }

@@ -1,3 +1,5 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -211,9 +213,29 @@ test("what is no ledger is said to be none", async () => {
   await expect(x1410("prove", "abc", "--data", data)).rejects.toThrow("64 hexadecimal digits");
 });
 
-test("a node's data in use is left alone", async () => {
-  const db = new Level(join(data, "ledger-1", "db"));
-  await db.open();
-  await expect(x1410("verify", "--data", data)).rejects.toThrow("in use");
-  await db.close();
+/** A process of its own that has a database open: locks are of processes. */
+async function holding(database: string, use: () => Promise<void>): Promise<void> {
+  const program = `import { Level } from "level";
+    await new Level(process.argv[1]).open();
+    process.stdin.on("end", () => process.exit()).resume();
+    console.log("open");`;
+  const args = ["--input-type=module", "--eval", program, database];
+  const child = spawn(process.execPath, args, { cwd: import.meta.dirname, stdio: ["pipe", "pipe", "inherit"] });
+  const ended = once(child, "close");
+  try {
+    await once(child.stdout, "data");
+    await use();
+  } finally {
+    child.stdin.end();
+    await ended;
+  }
+}
+
+test.each(["db", "lock"])("a node's data in use is left alone: its %s is locked", async (name) => {
+  const copy = join(folder, `in-use-${name}`);
+  cpSync(data, copy, { recursive: true });
+  await holding(join(copy, "ledger-1", name), () =>
+    expect(x1410("verify", "--data", copy)).rejects.toThrow(/ is in use; stop the node, or audit an export$/),
+  );
+  expect(await x1410("verify", "--data", copy)).toContain("intact: 4 blocks");
 });
