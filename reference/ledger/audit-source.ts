@@ -2,14 +2,14 @@
 import { createReadStream, existsSync } from "node:fs";
 import { mkdtemp, open, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
-import { fromBinary } from "@bufbuild/protobuf";
+import { join } from "node:path";
 import { sizeDelimitedDecodeStream, sizeDelimitedEncode } from "@bufbuild/protobuf/wire";
 import { Level } from "level";
 import { type Block, BlockSchema } from "../../gen/x1410/v1/ledger_pb.ts";
-import { ledgerDatabase, storedParts } from "./chain-store.ts";
-import { DatabaseInUse, DatabaseView } from "./database-view.ts";
+import type { ChainHead } from "./block.ts";
+import { ledgerDatabase } from "./chain-store.ts";
 import { stateKeyEncoding } from "./ledger-state.ts";
+import type { TrustAtTime } from "./trust-at-time.ts";
 import type { AuditState } from "./verify.ts";
 
 /** The source cannot be read at all; the message says why and what to do. */
@@ -22,75 +22,13 @@ export interface AuditSource {
   blocks(from?: bigint): AsyncIterable<Block>;
   /** The last block that there is. */
   newest(): Promise<Block | undefined>;
-  /** The first key of the node's stored state that differs from what the blocks add up to; undefined where there is none. */
-  stateFault(audited: AuditState & { readonly size: number }): Promise<string | undefined>;
+  /** What is worth telling and no fault. */
+  readonly notices: readonly string[];
+  /** Why receipts that the node keeps for this block, which was verified, are none; undefined where they are. */
+  receiptFault(block: Block, trust: TrustAtTime): Promise<string | undefined>;
+  /** The first of what the node stores beside blocks that differs from what they add up to; undefined where nothing does. */
+  storedFault(audited: AuditState & { readonly size: number }, head: ChainHead): Promise<string | undefined>;
   close(): Promise<void>;
-}
-
-/** Opens the database folder of a node that is not running. Nothing in it, nor beside it, changes. */
-export async function openNodeDatabase(folder: string): Promise<AuditSource> {
-  const directory = resolve(folder);
-  if (!existsSync(join(directory, "CURRENT"))) throw new AuditSourceError(`${folder} holds no ledger`);
-  const view = await viewOf(directory);
-  try {
-    await view.fill(directory);
-    return await openStored(view, folder);
-  } catch (cause) {
-    await view.remove();
-    if (cause instanceof AuditSourceError) throw cause;
-    throw new AuditSourceError(`${folder} does not open: ${causeOf(cause)}`);
-  }
-}
-
-async function viewOf(folder: string): Promise<DatabaseView> {
-  try {
-    return await DatabaseView.of(folder);
-  } catch (cause) {
-    if (cause instanceof DatabaseInUse)
-      throw new AuditSourceError(`${folder} is in use; stop the node, or audit an export`);
-    throw new AuditSourceError(`${folder} cannot be locked: ${causeOf(cause)}`);
-  }
-}
-
-/** `level` puts the telling message behind a general one. */
-function causeOf(error: unknown): string {
-  const why = error instanceof Error && error.cause instanceof Error ? error.cause : error;
-  return why instanceof Error ? why.message : String(why);
-}
-
-async function openStored(view: DatabaseView, folder: string): Promise<AuditSource> {
-  const db = new Level<string, string>(view.path, { createIfMissing: false, ...ledgerDatabase });
-  await db.open();
-  const { blocks, state } = storedParts(db);
-  try {
-    await blocks.open("r");
-  } catch (cause) {
-    await db.close();
-    throw new AuditSourceError(`${folder}: ${cause instanceof Error ? cause.message : String(cause)}`);
-  }
-  return {
-    async *blocks(from = 1n) {
-      for await (const bytes of blocks.from(from)) yield decodeBlock(bytes);
-    },
-    async newest() {
-      const bytes = await blocks.get(await blocks.lastHeight());
-      return bytes === undefined ? undefined : decodeBlock(bytes);
-    },
-    async stateFault(audited) {
-      let entries = 0;
-      for await (const [key, value] of state.iterator()) {
-        const expected = audited.get(key);
-        if (expected === undefined || Buffer.compare(expected, value) !== 0) return key;
-        entries += 1;
-      }
-      return entries === audited.size ? undefined : `${audited.size - entries} entries are missing`;
-    },
-    async close() {
-      await blocks.close();
-      await db.close();
-      await view.remove();
-    },
-  };
 }
 
 /** Opens an export: blocks one after the other, each behind its length as a varint (protobuf's size-delimited form). */
@@ -116,7 +54,9 @@ export function openExport(file: string): AuditSource {
       for await (const block of this.blocks()) newest = block;
       return newest;
     },
-    stateFault: async () => undefined,
+    notices: [],
+    receiptFault: async () => undefined,
+    storedFault: async () => undefined,
     close: async () => undefined,
   };
 }
@@ -176,13 +116,5 @@ export class TemporaryState implements AuditState {
   async remove(): Promise<void> {
     await this.#db.close();
     await rm(this.#folder, { recursive: true, force: true });
-  }
-}
-
-function decodeBlock(bytes: Uint8Array): Block {
-  try {
-    return fromBinary(BlockSchema, bytes);
-  } catch (cause) {
-    throw new SyntaxError("the stored block does not parse", { cause });
   }
 }

@@ -155,15 +155,14 @@ export class ChainStore implements StateReader {
 
   async #load(): Promise<void> {
     await Promise.all([this.#blocks.index, this.#state, this.#meta, this.#receipts].map((part) => part.open()));
-    const bytes = await this.#meta.get(HEAD, binary);
+    const record = await storedHead(this.#meta);
     const lastHeight = await this.#blocks.lastHeight();
-    if (bytes === undefined) {
+    if (record === undefined) {
       if (lastHeight !== 0n) throw new LedgerStoreFault("corrupt", lastHeight, "the head is missing");
       await this.#openBlocks(0n);
       this.#head = beforeFirstBlock;
       return;
     }
-    const record = JSON.parse(Buffer.from(bytes).toString()) as HeadRecord;
     if (record.format !== FORMAT) throw new LedgerStoreFault("other-format", 0n, `format ${record.format}`);
     if (record.networkId !== this.#networkId) {
       throw new LedgerStoreFault("other-network", 0n, `belongs to ${record.networkId}, not to ${this.#networkId}`);
@@ -207,8 +206,14 @@ const RECEIPTS_SEARCHED = 1000;
 
 /** The parts that an auditor reads, without the checks that a node makes at opening: also of a store that no node would open. */
 export function storedParts(db: Level<string, string>) {
-  const [blocks, state] = partsOf(db);
-  return { blocks, state };
+  const [blocks, state, meta, receipts] = partsOf(db);
+  return { blocks, state, meta, receipts };
+}
+
+/** What the node holds for its newest block. */
+export async function storedHead(meta: Part): Promise<HeadRecord | undefined> {
+  const bytes = await meta.get(HEAD, binary);
+  return bytes === undefined ? undefined : (JSON.parse(Buffer.from(bytes).toString()) as HeadRecord);
 }
 
 function partsOf(db: Level): [BlockArchive, Part, Part, Part] {

@@ -7,6 +7,7 @@ import { ChainVerifier } from "../../certs/chain-verifier.ts";
 import { fromPem } from "../../certs/der.ts";
 import { PUBLIC_FILE, writeDurably } from "../../certs/durable-file.ts";
 import {
+  type Block,
   BlockHeaderSchema,
   CommitmentOpeningSchema,
   Finality,
@@ -15,19 +16,13 @@ import {
   TransactionSchema,
 } from "../../gen/x1410/v1/ledger_pb.ts";
 import { GetTransactionResponseSchema } from "../../gen/x1410/v1/ledger_service_pb.ts";
-import {
-  type AuditSource,
-  AuditSourceError,
-  openExport,
-  openNodeDatabase,
-  TemporaryState,
-  writeExport,
-} from "./audit-source.ts";
+import { type AuditSource, AuditSourceError, openExport, TemporaryState, writeExport } from "./audit-source.ts";
 import { blockHash, type ChainHead, decodeEnvelope, decodeHeader, transactionIdOf } from "./block.ts";
 import { checkOpening, commitmentsOf } from "./commitment.ts";
 import { committedOf } from "./committed.ts";
 import { sha256 } from "./merkle.ts";
-import type { LedgerTrust } from "./trust-at-time.ts";
+import { openNodeDatabase } from "./stored-node.ts";
+import { type LedgerTrust, TrustAtTime } from "./trust-at-time.ts";
 import { type ChainVerdict, verifyChain, verifyCommitted } from "./verify.ts";
 
 interface SourceOptions {
@@ -47,7 +42,8 @@ interface VerifyOptions extends TrustOptions {
   readonly remember?: string;
 }
 
-type Print = (line: string) => void;
+/** For lines on standard output; what is worth telling beside them goes to standard error, so that JSON stays JSON. */
+type Print = ((line: string) => void) & { readonly notice: (line: string) => void };
 
 export function ledgerCommand(): Command {
   const ledger = new Command("ledger").description(
@@ -85,11 +81,12 @@ export function ledgerCommand(): Command {
 
 async function verify(print: Print, options: VerifyOptions): Promise<void> {
   const remembered = options.remember === undefined ? undefined : readRemembered(options.remember);
-  const state = await TemporaryState.create();
-  try {
-    await withSource(options, async (source) => {
-      const verdict = await verifyChain(source.blocks(), {
-        trust: trustOf(options),
+  await withSource(print, options, async (source) => {
+    const state = await TemporaryState.create();
+    try {
+      const trust = trustOf(options);
+      const verdict = await verifyChain(withReceipts(source, trust), {
+        trust,
         state,
         ...(options.network === undefined ? {} : { networkId: options.network }),
         ...(options.proposer === undefined ? {} : { firstProposer: options.proposer }),
@@ -97,20 +94,33 @@ async function verify(print: Print, options: VerifyOptions): Promise<void> {
       });
       if (!verdict.intact) throw faultOf(verdict);
       if (verdict.head.height === 0n) throw new AuditSourceError("there is no block in it: nothing was verified");
-      const altered = await source.stateFault(state);
-      if (altered !== undefined)
-        throw new AuditSourceError(`the blocks are intact, but the node's state is not: ${altered}`);
+      const altered = await source.storedFault(state, verdict.head);
+      if (altered !== undefined) throw new AuditSourceError(storedAltered(altered));
       if (options.remember !== undefined) remember(options.remember, verdict.head);
       print(`intact: ${verdict.head.height} blocks, ${verdict.transactions} transactions`);
       print(`head    ${verdict.head.height} ${hex(verdict.head.hash)}`);
-    });
-  } finally {
-    await state.remove();
+    } finally {
+      await state.remove();
+    }
+  });
+}
+
+/** The blocks; each one's receipts are checked once it is known to be good. */
+async function* withReceipts(source: AuditSource, trust: LedgerTrust): AsyncIterable<Block> {
+  const atTime = new TrustAtTime(trust);
+  for await (const block of source.blocks()) {
+    yield block;
+    const altered = await source.receiptFault(block, atTime);
+    if (altered !== undefined) throw new AuditSourceError(storedAltered(altered));
   }
 }
 
+function storedAltered(what: string): string {
+  return `altered: the blocks are intact, but not what the node stores beside them: ${what}`;
+}
+
 async function head(print: Print, options: SourceOptions): Promise<void> {
-  await withSource(options, async (source) => {
+  await withSource(print, options, async (source) => {
     const newest = (await source.newest())?.header?.payload;
     if (newest === undefined) throw new AuditSourceError("the ledger has no block yet");
     const { height, timeUnixMs, transactionCount, networkId, proposer } = decodeHeader(newest);
@@ -127,7 +137,7 @@ async function blocks(
   print: Print,
   options: SourceOptions & { first: bigint; last?: bigint; transactions?: true; json?: true },
 ): Promise<void> {
-  await withSource(options, async (source) => {
+  await withSource(print, options, async (source) => {
     for await (const block of source.blocks(options.first)) {
       const bytes = block.header?.payload ?? new Uint8Array();
       const header = decodeHeader(bytes);
@@ -147,7 +157,7 @@ function transactionLine(bytes: Uint8Array): string {
 }
 
 async function prove(print: Print, wanted: string, options: TrustOptions): Promise<void> {
-  await withSource(options, async (source) => {
+  await withSource(print, options, async (source) => {
     for await (const block of source.blocks()) {
       const ids = block.transactions.map((bytes) => transactionIdOf(decodeEnvelope(bytes).payload));
       const index = ids.indexOf(wanted);
@@ -191,7 +201,7 @@ async function check(print: Print, file: string, options: TrustOptions & { netwo
 
 async function exportChain(print: Print, file: string, options: SourceOptions): Promise<void> {
   if (existsSync(file)) throw new AuditSourceError(`${file} exists already`);
-  await withSource(options, async (source) => {
+  await withSource(print, options, async (source) => {
     if ((await source.newest()) === undefined) throw new AuditSourceError("the ledger has no block yet");
     print(`${await writeExport(file, source.blocks())} blocks in ${file}`);
   });
@@ -208,8 +218,13 @@ function parseEvidence(json: string) {
   return { transactionId, envelope: proof.transaction, proof, openings, ...(receipt && { receipt }) };
 }
 
-async function withSource(options: SourceOptions, use: (source: AuditSource) => Promise<void>): Promise<void> {
+async function withSource(
+  print: Print,
+  options: SourceOptions,
+  use: (source: AuditSource) => Promise<void>,
+): Promise<void> {
   const source = options.from === undefined ? await openNodeDatabase(databaseOf(options)) : openExport(options.from);
+  for (const notice of source.notices) print.notice(notice);
   try {
     await use(source);
   } catch (cause) {
@@ -303,8 +318,12 @@ function transactionId(text: string): string {
 /** Runs an action with the command's own output. */
 function action<A extends unknown[]>(run: (print: Print, ...received: A) => Promise<void>) {
   return async function (this: Command, ...received: unknown[]): Promise<void> {
-    const write = this.configureOutput().writeOut ?? ((text: string) => process.stdout.write(text));
+    const { writeOut = (text) => process.stdout.write(text), writeErr = (text) => process.stderr.write(text) } =
+      this.configureOutput();
+    const print = Object.assign((line: string) => void writeOut(`${line}\n`), {
+      notice: (line: string) => void writeErr(`note: ${line}\n`),
+    });
     // commander appends the command itself after arguments and options.
-    await run((line) => void write(`${line}\n`), ...(received.slice(0, -1) as A));
+    await run(print, ...(received.slice(0, -1) as A));
   };
 }
