@@ -1,11 +1,9 @@
 // Where an offline audit reads blocks from: a node's database, even a damaged one, or an export of it.
-import { createReadStream, existsSync } from "node:fs";
-import { mkdtemp, open, rm } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { sizeDelimitedDecodeStream, sizeDelimitedEncode } from "@bufbuild/protobuf/wire";
 import { Level } from "level";
-import { type Block, BlockSchema } from "../../gen/x1410/v1/ledger_pb.ts";
+import type { Block } from "../../gen/x1410/v1/ledger_pb.ts";
 import type { ChainHead } from "./block.ts";
 import { ledgerDatabase } from "./chain-store.ts";
 import { stateKeyEncoding } from "./ledger-state.ts";
@@ -29,52 +27,6 @@ export interface AuditSource {
   /** The first of what the node stores beside blocks that differs from what they add up to; undefined where nothing does. */
   storedFault(audited: AuditState & { readonly size: number }, head: ChainHead): Promise<string | undefined>;
   close(): Promise<void>;
-}
-
-/** Opens an export: blocks one after the other, each behind its length as a varint (protobuf's size-delimited form). */
-export function openExport(file: string): AuditSource {
-  if (!existsSync(file)) throw new AuditSourceError(`${file} does not exist`);
-  return {
-    async *blocks(from = 1n) {
-      let height = 0n;
-      const stream = createReadStream(file);
-      try {
-        for await (const block of sizeDelimitedDecodeStream(BlockSchema, stream)) {
-          height += 1n;
-          if (height >= from) yield block;
-        }
-      } catch (cause) {
-        throw new SyntaxError(`the export breaks off or is no export: ${cause instanceof Error ? cause.message : ""}`);
-      } finally {
-        stream.destroy();
-      }
-    },
-    async newest() {
-      let newest: Block | undefined;
-      for await (const block of this.blocks()) newest = block;
-      return newest;
-    },
-    notices: [],
-    receiptFault: async () => undefined,
-    storedFault: async () => undefined,
-    close: async () => undefined,
-  };
-}
-
-/** Writes an export, durable when this resolves. Answers how many blocks. */
-export async function writeExport(file: string, blocks: AsyncIterable<Block>): Promise<number> {
-  const out = await open(file, "wx", 0o644);
-  let count = 0;
-  try {
-    for await (const block of blocks) {
-      await out.write(sizeDelimitedEncode(BlockSchema, block));
-      count += 1;
-    }
-    await out.sync();
-  } finally {
-    await out.close();
-  }
-  return count;
 }
 
 /** State of an audit on disk, in a temporary folder: memory stays flat however long the chain is. */

@@ -15,7 +15,7 @@ import {
 import { reasonName, reasonOf, subjectOf } from "../communications/refusal.ts";
 import { payloadTypeOf } from "../envelope/sign.ts";
 import { parsePayload, type VerifiedSigner, verifyEnvelope, verifySignature } from "../envelope/verify.ts";
-import { type ChainHead, decodeHeader, headOf, transactionIdOf } from "./block.ts";
+import { type ChainHead, decodeHeader, headOf, holdsUnknownFields, transactionIdOf } from "./block.ts";
 import { applyTransaction, takeoverOf } from "./contract-rules.ts";
 import { LedgerState, type StateReader } from "./ledger-state.ts";
 import { merkleRoot, sha256 } from "./merkle.ts";
@@ -25,6 +25,7 @@ export type Fault =
   | "fork"
   | "rollback"
   | "unreadable"
+  | "block-encoding"
   | "header-missing"
   | "header-encoding"
   | "header-signature"
@@ -116,6 +117,7 @@ export function verifyHeader(block: Block, before: Predecessor): { header: Block
   };
   const envelope = block.header;
   if (envelope === undefined) return fail("header-missing", "no header");
+  if (holdsUnknownFields(block)) fail("block-encoding", "unknown fields");
   const header = headerOf(envelope.payload, fail);
   if (header.networkId !== before.networkId) fail("network", header.networkId);
   if (header.height !== expected) fail("height", `says ${header.height}`);
@@ -129,7 +131,7 @@ export function verifyHeader(block: Block, before: Predecessor): { header: Block
   let signer: VerifiedSigner;
   try {
     const payloadType = payloadTypeOf(BlockHeaderSchema);
-    signer = verifySignature(envelope, payloadType, before.trust.at(header.timeUnixMs));
+    signer = verifySignature(envelope, payloadType, before.trust.wholeAt(header.timeUnixMs));
   } catch (cause) {
     return fail("header-signature", whyOf(cause));
   }

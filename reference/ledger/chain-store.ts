@@ -8,7 +8,15 @@ import { type SignedEnvelope, SignedEnvelopeSchema } from "../../gen/x1410/v1/en
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { type Block, BlockSchema } from "../../gen/x1410/v1/ledger_pb.ts";
 import { refusal } from "../communications/refusal.ts";
-import { beforeFirstBlock, type ChainHead, decodeEnvelope, decodeHeader, headOf, transactionIdOf } from "./block.ts";
+import {
+  beforeFirstBlock,
+  type ChainHead,
+  decodeEnvelope,
+  decodeHeader,
+  encodeBlock,
+  headOf,
+  transactionIdOf,
+} from "./block.ts";
 import { BlockArchive, type BlockIndex, heightKey } from "./block-archive.ts";
 import { LedgerState, type StateReader, stateKeyEncoding } from "./ledger-state.ts";
 import { merkleRoot } from "./merkle.ts";
@@ -122,7 +130,7 @@ export class ChainStore implements StateReader {
       height: String(head.height),
       hash: Buffer.from(head.hash).toString("hex"),
     };
-    const entry = await this.#blocks.write(head.height, toBinary(BlockSchema, block));
+    const entry = await this.#blocks.write(head.height, encodeBlock(block));
     const operations: { type: "put"; sublevel: Part; key: string; value: Uint8Array }[] = [
       { type: "put", sublevel: this.#blocks.index, ...entry },
       { type: "put", sublevel: this.#meta, key: HEAD, value: Buffer.from(JSON.stringify(record)) },

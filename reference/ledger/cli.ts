@@ -16,8 +16,9 @@ import {
   TransactionSchema,
 } from "../../gen/x1410/v1/ledger_pb.ts";
 import { GetTransactionResponseSchema } from "../../gen/x1410/v1/ledger_service_pb.ts";
-import { type AuditSource, AuditSourceError, openExport, TemporaryState, writeExport } from "./audit-source.ts";
+import { type AuditSource, AuditSourceError, TemporaryState } from "./audit-source.ts";
 import { blockHash, type ChainHead, decodeEnvelope, decodeHeader, transactionIdOf } from "./block.ts";
+import { openExport, writeExport } from "./block-export.ts";
 import { checkOpening, commitmentsOf } from "./commitment.ts";
 import { committedOf } from "./committed.ts";
 import { sha256 } from "./merkle.ts";

@@ -5,11 +5,11 @@ import { dirname, join, resolve } from "node:path";
 import { fromBinary } from "@bufbuild/protobuf";
 import { Level } from "level";
 import { SignedEnvelopeSchema } from "../../gen/x1410/v1/envelope_pb.ts";
-import { type Block, BlockSchema } from "../../gen/x1410/v1/ledger_pb.ts";
+import type { Block } from "../../gen/x1410/v1/ledger_pb.ts";
 import { checkClosed } from "../store/closing-statement.ts";
 import { checkDatabase, DatabaseDamage } from "../store/leveldb-check.ts";
 import { type AuditSource, AuditSourceError } from "./audit-source.ts";
-import { decodeHeader } from "./block.ts";
+import { decodeBlock, decodeHeader } from "./block.ts";
 import { heightKey } from "./block-archive.ts";
 import { whyOf } from "./block-verification.ts";
 import { ledgerDatabase, storedHead, storedParts } from "./chain-store.ts";
@@ -124,13 +124,5 @@ function whyNoReceipt(bytes: Uint8Array, node: string, block: Block, trust: Trus
     return signer === node ? undefined : `is that of ${signer}`;
   } catch (cause) {
     return whyOf(cause);
-  }
-}
-
-function decodeBlock(bytes: Uint8Array): Block {
-  try {
-    return fromBinary(BlockSchema, bytes);
-  } catch (cause) {
-    throw new SyntaxError("the stored block does not parse", { cause });
   }
 }

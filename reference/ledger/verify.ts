@@ -87,7 +87,7 @@ function judge(evidence: Evidence, trust: TrustAtTime, networkId: string | undef
   assert("proof-transaction", Buffer.compare(proof.transaction, evidence.envelope) === 0, "is another transaction");
   const proposer = attempt("header-signature", () => {
     if (proof.header === undefined) throw new TypeError("no header");
-    return verifySignature(proof.header, payloadTypeOf(BlockHeaderSchema), at);
+    return verifySignature(proof.header, payloadTypeOf(BlockHeaderSchema), trust.wholeAt(header.timeUnixMs));
   });
   assert("header-signature", proposer.identity === header.proposer, `signed by ${proposer.identity}`);
   assert("header-signature", header.proposer.startsWith("urn:x1410:entity:ledger:"), "not signed by a ledger node");
