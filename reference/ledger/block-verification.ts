@@ -175,7 +175,7 @@ export function openTransaction(
   bytes: Uint8Array,
   timeUnixMs: bigint,
   trust: TrustAtTime,
-): SubmittedTransaction | { readonly id: string; readonly rejection: RejectionReason } {
+): SubmittedTransaction | { readonly id: string; readonly rejection: RejectionReason; readonly why: string } {
   let id = "";
   try {
     const envelope = fromBinary(SignedEnvelopeSchema, bytes);
@@ -184,7 +184,11 @@ export function openTransaction(
     return { id, bytes, transaction: message, signer };
   } catch (cause) {
     const signatureFails = notVerified.has(reasonOf(cause));
-    return { id, rejection: signatureFails ? RejectionReason.SIGNATURE_INVALID : RejectionReason.MALFORMED };
+    return {
+      id,
+      rejection: signatureFails ? RejectionReason.SIGNATURE_INVALID : RejectionReason.MALFORMED,
+      why: whyOf(cause),
+    };
   }
 }
 
@@ -233,7 +237,7 @@ function openInBlock(bytes: Uint8Array, index: number, header: BlockHeader, trus
   const opened = openTransaction(bytes, header.timeUnixMs, trust);
   if (!("rejection" in opened)) return opened;
   const fault = opened.rejection === RejectionReason.MALFORMED ? "transaction-encoding" : "transaction-signature";
-  throw new BlockFault(fault, header.height, rejectionName(opened.rejection), index);
+  throw new BlockFault(fault, header.height, `${rejectionName(opened.rejection)}: ${opened.why}`, index);
 }
 
 /** The key that signs the first block is from then on the proposer's, until a transaction changes it. */

@@ -5,7 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type JsonValue, toJson } from "@bufbuild/protobuf";
 import { Level } from "level";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { fingerprintOf } from "../../certs/identity.ts";
+import { createPki } from "../../certs/pki.ts";
 import { type CommitmentOpening, CommitmentOpeningSchema } from "../../gen/x1410/v1/ledger_pb.ts";
 import { heightKey } from "./block-archive.ts";
 import { storedParts } from "./chain-store.ts";
@@ -48,13 +50,36 @@ afterAll(() => {
 });
 
 async function x1410(...args: string[]): Promise<string> {
-  let out = "";
+  return (await printed(args)).out;
+}
+
+/** With what it prints on standard error. */
+async function told(...args: string[]): Promise<string> {
+  const { out, errors } = await printed(args);
+  return errors + out;
+}
+
+async function printed(args: string[]): Promise<{ out: string; errors: string }> {
+  const result = { out: "", errors: "" };
   const command = ledgerCommand().exitOverride();
   for (const one of [command, ...command.commands]) {
-    one.exitOverride().configureOutput({ writeOut: (text) => (out += text), writeErr: () => undefined });
+    one.exitOverride().configureOutput({
+      writeOut: (text) => {
+        result.out += text;
+      },
+      writeErr: (text) => {
+        result.errors += text;
+      },
+    });
   }
   await command.parseAsync(args, { from: "user" });
-  return out;
+  return result;
+}
+
+function copyOfPki(name: string): string {
+  const copy = join(folder, name);
+  cpSync(join(data, "pki"), copy, { recursive: true });
+  return copy;
 }
 
 /** A copy of the data whose stored parts may be changed. */
@@ -89,6 +114,63 @@ test("anchors that do not lead to the signer are told apart from a chain that wa
   const anchors = join(folder, "no-anchors.pem");
   writeFileSync(anchors, "nothing\n");
   await expect(x1410("verify", "--from", file, "--anchors", anchors)).rejects.toThrow(`no certificate in ${anchors}`);
+});
+
+test("lists that are out of date are no alteration: they are taken as they are, and it is told of what date they are", async () => {
+  expect(await told("verify", "--data", data)).toMatch(/^intact: 4 blocks/);
+  vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 60 * 86_400_000 });
+  try {
+    const today = new Date(Date.now() - 60 * 86_400_000).toISOString().slice(0, 10);
+    const stale = `^note: the revocation lists are taken as they are, but out of date: of ${today}T.*, by --crls\n`;
+    expect(await told("verify", "--data", data)).toMatch(new RegExp(`${stale}intact: 4 blocks`));
+    // On standard error, so that JSON stays JSON.
+    expect(JSON.parse(await x1410("prove", transactionId, "--data", data))).toHaveProperty("proof");
+    const fresh = join(folder, "fresh.pem");
+    writeFileSync(fresh, createPki(copyOfPki("fresh")).crlPem);
+    expect(await told("verify", "--data", data, "--crls", fresh)).toMatch(/^intact: 4 blocks/);
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
+test("a signer that had been revoked by the time of its block is told apart from a chain that was altered", async () => {
+  const lists = (name: string, role: "dssm" | "ledger", signer: string, ageMs: number): string => {
+    const { intermediate } = createPki(copyOfPki(name), { now: () => new Date(Date.now() - ageMs) });
+    const [leaf] = identities.signer(role, signer).certificate.certificates;
+    intermediate.revoke(fingerprintOf(leaf ?? new Uint8Array()));
+    const file = join(folder, `${name}.pem`);
+    writeFileSync(file, createPki(join(folder, name)).crlPem);
+    return file;
+  };
+  const hour = 3_600_000;
+  await expect(x1410("verify", "--data", data, "--crls", lists("node", "ledger", "n1", hour))).rejects.toThrow(
+    /^signer revoked: block 1: header-signature: SIGNER_UNTRUSTED \[certificate: revoked\]: its certificate was revoked/,
+  );
+  const management = lists("management", "dssm", "m", hour);
+  await expect(x1410("verify", "--data", data, "--crls", management)).rejects.toThrow(
+    /^signer revoked: block 1, transaction 0: transaction-signature: /,
+  );
+  const evidence = join(folder, "of-revoked.json");
+  writeFileSync(evidence, await x1410("prove", transactionId, "--data", data));
+  await expect(x1410("check", evidence, "--data", data, "--crls", management)).rejects.toThrow(
+    /^signer revoked: transaction-signature: /,
+  );
+  // Revoked after its blocks: they hold.
+  const later = lists("later", "ledger", "n1", -hour);
+  expect(await x1410("verify", "--data", data, "--crls", later)).toContain("intact: 4 blocks");
+});
+
+test("lists of another network, or none where some are named, are refused", async () => {
+  const other = ledgerIdentities();
+  const file = join(folder, "other.pem");
+  try {
+    writeFileSync(file, createPki(other.pkiDirectory).crlPem);
+  } finally {
+    other.remove();
+  }
+  await expect(x1410("verify", "--data", data, "--crls", file)).rejects.toThrow("is of no authority given");
+  writeFileSync(file, "nothing\n");
+  await expect(x1410("verify", "--data", data, "--crls", file)).rejects.toThrow(`no revocation list in ${file}`);
 });
 
 test("where there is no block, nothing is intact", async () => {
@@ -176,7 +258,7 @@ test("evidence for a transaction can be printed, and checked by somebody else", 
   const out = await x1410("check", evidence, "--anchors", pem("root"), "--data", data).catch(
     (error: Error) => error.message,
   );
-  expect(out).toContain("does not hold: transaction-signature");
+  expect(out).toMatch(/^not verified: transaction-signature: SIGNER_UNTRUSTED .* no path leads/);
   expect(await x1410("check", evidence, "--data", data)).toMatch(
     /^holds: createContract by urn:x1410:entity:dssm:m\nblock {3}2 of/,
   );

@@ -3,8 +3,6 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { create, fromBinary, fromJson, type JsonValue, toJson, toJsonString } from "@bufbuild/protobuf";
 import { Command, InvalidArgumentError, Option } from "commander";
-import { ChainVerifier } from "../../certs/chain-verifier.ts";
-import { fromPem } from "../../certs/der.ts";
 import { PUBLIC_FILE, writeDurably } from "../../certs/durable-file.ts";
 import {
   type Block,
@@ -17,6 +15,7 @@ import {
 } from "../../gen/x1410/v1/ledger_pb.ts";
 import { GetTransactionResponseSchema } from "../../gen/x1410/v1/ledger_service_pb.ts";
 import { type AuditSource, AuditSourceError, TemporaryState } from "./audit-source.ts";
+import { explained, type TrustOptions, trustOf } from "./audit-trust.ts";
 import { blockHash, type ChainHead, decodeEnvelope, decodeHeader, transactionIdOf } from "./block.ts";
 import { openExport, writeExport } from "./block-export.ts";
 import { checkOpening, commitmentsOf } from "./commitment.ts";
@@ -24,7 +23,7 @@ import { committedOf } from "./committed.ts";
 import { sha256 } from "./merkle.ts";
 import { openNodeDatabase } from "./stored-node.ts";
 import { type LedgerTrust, TrustAtTime } from "./trust-at-time.ts";
-import { type ChainVerdict, verifyChain, verifyCommitted } from "./verify.ts";
+import { type ChainVerdict, type CommittedVerdict, verifyChain, verifyCommitted } from "./verify.ts";
 
 interface SourceOptions {
   readonly data: string;
@@ -32,12 +31,9 @@ interface SourceOptions {
   readonly from?: string;
 }
 
-interface TrustOptions extends SourceOptions {
-  readonly anchors?: string;
-  readonly crls?: string;
-}
+type AuditOptions = SourceOptions & TrustOptions;
 
-interface VerifyOptions extends TrustOptions {
+interface VerifyOptions extends AuditOptions {
   readonly network?: string;
   readonly proposer?: string;
   readonly remember?: string;
@@ -85,7 +81,7 @@ async function verify(print: Print, options: VerifyOptions): Promise<void> {
   await withSource(print, options, async (source) => {
     const state = await TemporaryState.create();
     try {
-      const trust = trustOf(options);
+      const trust = trustOf(options, print.notice);
       const verdict = await verifyChain(withReceipts(source, trust), {
         trust,
         state,
@@ -157,7 +153,7 @@ function transactionLine(bytes: Uint8Array): string {
   return `  ${transactionIdOf(payload)} ${action.case} ${signer}`;
 }
 
-async function prove(print: Print, wanted: string, options: TrustOptions): Promise<void> {
+async function prove(print: Print, wanted: string, options: AuditOptions): Promise<void> {
   await withSource(print, options, async (source) => {
     for await (const block of source.blocks()) {
       const ids = block.transactions.map((bytes) => transactionIdOf(decodeEnvelope(bytes).payload));
@@ -165,8 +161,8 @@ async function prove(print: Print, wanted: string, options: TrustOptions): Promi
       if (index < 0) continue;
       const committed = committedOf(block, Finality.INCLUDED, [])(index);
       if (committed === undefined) break;
-      const verdict = verifyCommitted(committed, trustOf(options));
-      if (!verdict.valid) throw new AuditSourceError(`the evidence does not hold: ${verdict.fault}: ${verdict.detail}`);
+      const verdict = verifyCommitted(committed, trustOf(options, print.notice));
+      if (!verdict.valid) throw evidenceFault(verdict);
       const { receipt, proof } = committed;
       const evidence = create(GetTransactionResponseSchema, { receipt, proof });
       print(toJsonString(GetTransactionResponseSchema, evidence, { prettySpaces: 2 }));
@@ -176,15 +172,15 @@ async function prove(print: Print, wanted: string, options: TrustOptions): Promi
   });
 }
 
-async function check(print: Print, file: string, options: TrustOptions & { network?: string }): Promise<void> {
+async function check(print: Print, file: string, options: AuditOptions & { network?: string }): Promise<void> {
   let evidence: ReturnType<typeof parseEvidence>;
   try {
     evidence = parseEvidence(readFileSync(file, "utf8"));
   } catch (cause) {
     throw new AuditSourceError(`${file} is no evidence: ${cause instanceof Error ? cause.message : String(cause)}`);
   }
-  const verdict = verifyCommitted(evidence, trustOf(options), options.network);
-  if (!verdict.valid) throw new AuditSourceError(`the evidence does not hold: ${verdict.fault}: ${verdict.detail}`);
+  const verdict = verifyCommitted(evidence, trustOf(options, print.notice), options.network);
+  if (!verdict.valid) throw evidenceFault(verdict);
   const { header, transaction } = verdict;
   print(`holds: ${transaction.action.case} by ${transaction.signer}`);
   print(`block   ${header.height} of ${header.networkId}, ${new Date(Number(header.timeUnixMs)).toISOString()}`);
@@ -246,26 +242,6 @@ function databaseOf({ data, node }: SourceOptions): string {
   return join(data, first, "db");
 }
 
-/** Anchors and lists of the deployment, unless files are named. Nothing there is written. */
-function trustOf({ data, anchors, crls }: TrustOptions): LedgerTrust {
-  const pki = join(data, "pki");
-  const read = (file: string): string => {
-    if (!existsSync(file)) throw new AuditSourceError(`${file} does not exist; name the trust anchors with --anchors`);
-    return readFileSync(file, "utf8");
-  };
-  if (anchors !== undefined) {
-    const certificates = read(anchors);
-    if (fromPem("CERTIFICATE", certificates).length === 0) throw new AuditSourceError(`no certificate in ${anchors}`);
-    const lists = crls === undefined ? { crlsRequired: false } : { crls: read(crls) };
-    return new ChainVerifier({ trustAnchors: certificates, intermediates: certificates, ...lists });
-  }
-  return new ChainVerifier({
-    trustAnchors: read(join(pki, "root", "certificate.pem")),
-    intermediates: read(join(pki, "intermediate", "certificate.pem")),
-    crls: ["root", "intermediate"].map((authority) => read(join(pki, authority, "crl.pem"))).join("\n"),
-  });
-}
-
 function readRemembered(file: string): { height: bigint; hash: Uint8Array } | undefined {
   if (!existsSync(file)) return undefined;
   const [, digits, hash] = /^([0-9]{1,19}) ([0-9a-f]{64})\n$/.exec(readFileSync(file, "utf8")) ?? [];
@@ -277,16 +253,18 @@ function remember(file: string, { height: at, hash }: ChainHead): void {
   writeDurably(file, `${at} ${hex(hash)}\n`, PUBLIC_FILE);
 }
 
-/** Nobody known has certified the signer, which wrong anchors explain as well as a forged chain. */
-const pathless = /SIGNER_UNTRUSTED \[certificate: (?:unknown_issuer|bad_signature)\]/;
+function faultOf({ detail, head: last }: Extract<ChainVerdict, { intact: false }>): Error {
+  const upTo = `everything up to block ${last.height} ${hex(last.hash)} holds`;
+  const explanation = explained(detail);
+  // Anchors that led to every signer so far are the right ones.
+  if (explanation !== undefined && (last.height === 0n || explanation.startsWith("signer revoked")))
+    return new AuditSourceError(last.height === 0n ? explanation : `${explanation}; ${upTo}`);
+  return new AuditSourceError(`altered: ${detail}; ${upTo}`);
+}
 
-function faultOf(verdict: Extract<ChainVerdict, { intact: false }>): Error {
-  const { detail, head: last } = verdict;
-  if (last.height === 0n && pathless.test(detail))
-    return new AuditSourceError(
-      `not verified: ${detail}: no path leads from its signer to an anchor given; the anchors are of another network or lack its intermediate, or the chain is forged`,
-    );
-  return new AuditSourceError(`altered: ${detail}; everything up to block ${last.height} ${hex(last.hash)} holds`);
+function evidenceFault({ fault, detail }: Extract<CommittedVerdict, { valid: false }>): AuditSourceError {
+  const what = `${fault}: ${detail}`;
+  return new AuditSourceError(explained(what) ?? `the evidence does not hold: ${what}`);
 }
 
 function hex(bytes: Uint8Array): string {
@@ -303,7 +281,7 @@ function sourced(command: Command): Command {
 function trusting(command: Command): Command {
   return command
     .option("--anchors <file>", "trust anchors and intermediates, PEM (default: those of the data directory)")
-    .option("--crls <file>", "revocation lists, PEM; without them, named anchors are taken as they are");
+    .option("--crls <file>", "revocation lists, PEM (default: those of the data directory; none with --anchors)");
 }
 
 function height(text: string): bigint {
