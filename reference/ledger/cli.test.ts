@@ -274,7 +274,7 @@ test("openings that come with evidence open what is on the ledger, or it is said
   const file = join(folder, "handed-out.json");
   const { proof } = JSON.parse(await x1410("prove", transactionId, "--data", data)) as { proof: JsonValue };
   const handOut = (opening: CommitmentOpening) =>
-    writeFileSync(file, JSON.stringify({ proof, openings: [toJson(CommitmentOpeningSchema, opening)], record: {} }));
+    writeFileSync(file, JSON.stringify({ proof, openings: [toJson(CommitmentOpeningSchema, opening)] }));
   handOut(made.opening);
   expect(await x1410("check", file, "--data", data)).toMatch(
     /\nopens {3}signed-policy: 15 bytes, SHA-256 [0-9a-f]{64}\n$/,

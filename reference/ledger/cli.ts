@@ -1,16 +1,15 @@
 // `x1410 ledger`: what an auditor does offline, on the data of a stopped node or on an export, with nothing but the trust anchors.
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { create, fromBinary, fromJson, type JsonValue, toJson, toJsonString } from "@bufbuild/protobuf";
+import { create, fromBinary, fromJsonString, toJson, toJsonString } from "@bufbuild/protobuf";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { PUBLIC_FILE, writeDurably } from "../../certs/durable-file.ts";
 import {
   type Block,
   BlockHeaderSchema,
-  CommitmentOpeningSchema,
   Finality,
-  InclusionProofSchema,
-  TransactionReceiptSchema,
+  NetworkParametersSchema,
+  type Transaction,
   TransactionSchema,
 } from "../../gen/x1410/v1/ledger_pb.ts";
 import { GetTransactionResponseSchema } from "../../gen/x1410/v1/ledger_service_pb.ts";
@@ -18,8 +17,8 @@ import { type AuditSource, AuditSourceError, TemporaryState } from "./audit-sour
 import { explained, type TrustOptions, trustOf } from "./audit-trust.ts";
 import { blockHash, type ChainHead, decodeEnvelope, decodeHeader, transactionIdOf } from "./block.ts";
 import { openExport, writeExport } from "./block-export.ts";
-import { checkOpening, commitmentsOf } from "./commitment.ts";
 import { committedOf } from "./committed.ts";
+import { checkHanded, type HandedEvidence, HandedFault, type HandedVerdict, parseEvidence } from "./handed-evidence.ts";
 import { sha256 } from "./merkle.ts";
 import { openNodeDatabase } from "./stored-node.ts";
 import { type LedgerTrust, TrustAtTime } from "./trust-at-time.ts";
@@ -173,7 +172,7 @@ async function prove(print: Print, wanted: string, options: AuditOptions): Promi
 }
 
 async function check(print: Print, file: string, options: AuditOptions & { network?: string }): Promise<void> {
-  let evidence: ReturnType<typeof parseEvidence>;
+  let evidence: HandedEvidence;
   try {
     evidence = parseEvidence(readFileSync(file, "utf8"));
   } catch (cause) {
@@ -181,19 +180,40 @@ async function check(print: Print, file: string, options: AuditOptions & { netwo
   }
   const verdict = verifyCommitted(evidence, trustOf(options, print.notice), options.network);
   if (!verdict.valid) throw evidenceFault(verdict);
-  const { header, transaction } = verdict;
+  const { header, transaction, nodes } = verdict;
+  const { opened, sealed, elsewhere, unproven } = checkedHanded(evidence, transaction);
   print(`holds: ${transaction.action.case} by ${transaction.signer}`);
   print(`block   ${header.height} of ${header.networkId}, ${new Date(Number(header.timeUnixMs)).toISOString()}`);
-  print(`nodes   ${verdict.nodes.join(" ")}`);
-  const commitments = commitmentsOf(transaction.action);
-  for (const opening of evidence.openings) {
-    const commitment = commitments.find(({ name }) => name === opening.name);
-    if (commitment === undefined || !checkOpening(commitment, opening))
-      throw new AuditSourceError(`the opening of "${opening.name}" does not open what is on the ledger`);
-    print(`opens   ${opening.name}: ${opening.value.length} bytes, SHA-256 ${hex(sha256(opening.value))}`);
+  const quorum = quorumOf(options.data, header.networkId);
+  print(`nodes   ${nodes.length}${quorum === undefined ? "" : ` of a quorum of ${quorum}`}: ${nodes.join(" ")}`);
+  if (evidence.record !== undefined) print("record  is the one that the ledger commits to");
+  for (const { name, value } of opened) print(`opens   ${name}: ${value.length} bytes, SHA-256 ${hex(sha256(value))}`);
+  if (sealed.length > 0) print(`sealed  ${sealed.join(" ")}`);
+  if (elsewhere.length > 0)
+    print(`not checked: the opening of ${elsewhere.join(", ")}, which an earlier transaction of the policy commits to`);
+  if (unproven.length > 0) print(`not on the ledger in this transaction: ${unproven.join(", ")}`);
+  if (evidence.others.length > 0) print(`not looked at: ${evidence.others.join(", ")}`);
+}
+
+function checkedHanded(evidence: HandedEvidence, transaction: Transaction): HandedVerdict {
+  try {
+    return checkHanded(evidence, transaction);
+  } catch (cause) {
+    if (cause instanceof HandedFault) throw new AuditSourceError(`the evidence does not hold: ${cause.message}`);
+    throw cause;
   }
-  const sealed = commitments.filter(({ name }) => evidence.openings.every((opening) => opening.name !== name));
-  if (sealed.length > 0) print(`sealed  ${sealed.map(({ name }) => name).join(" ")}`);
+}
+
+/** How many nodes make a block of this network final, where the data directory has its registry. */
+function quorumOf(data: string, networkId: string): number | undefined {
+  const file = join(data, "network.json");
+  if (!existsSync(file)) return undefined;
+  try {
+    const parameters = fromJsonString(NetworkParametersSchema, readFileSync(file, "utf8"));
+    return parameters.networkId === networkId ? parameters.quorum : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 async function exportChain(print: Print, file: string, options: SourceOptions): Promise<void> {
@@ -202,17 +222,6 @@ async function exportChain(print: Print, file: string, options: SourceOptions): 
     if ((await source.newest()) === undefined) throw new AuditSourceError("the ledger has no block yet");
     print(`${await writeExport(file, source.blocks())} blocks in ${file}`);
   });
-}
-
-/** Every message that hands out evidence has a proof; some have a receipt, some openings. What else is in them is not looked at. */
-function parseEvidence(json: string) {
-  const message = JSON.parse(json) as { proof?: JsonValue; receipt?: JsonValue; openings?: JsonValue[] };
-  if (message.proof === undefined) throw new SyntaxError("the proof is missing");
-  const proof = fromJson(InclusionProofSchema, message.proof);
-  const receipt = message.receipt === undefined ? undefined : fromJson(TransactionReceiptSchema, message.receipt);
-  const openings = (message.openings ?? []).map((opening) => fromJson(CommitmentOpeningSchema, opening));
-  const transactionId = receipt?.transactionId ?? transactionIdOf(decodeEnvelope(proof.transaction).payload);
-  return { transactionId, envelope: proof.transaction, proof, openings, ...(receipt && { receipt }) };
 }
 
 async function withSource(

@@ -9,7 +9,9 @@ import {
   BlockHeaderSchema,
   BlockReceiptSchema,
   type InclusionProof,
+  RejectionReason,
   type Transaction,
+  TransactionOutcome,
   TransactionSchema,
 } from "../../gen/x1410/v1/ledger_pb.ts";
 import { payloadTypeOf } from "../envelope/sign.ts";
@@ -112,6 +114,8 @@ function holders(
   const hash = blockHash(signed?.payload ?? new Uint8Array());
   const consistent =
     receipt.transactionId === transactionId &&
+    receipt.outcome === TransactionOutcome.ACCEPTED &&
+    receipt.rejection === RejectionReason.UNSPECIFIED &&
     receipt.blockHeight === header.height &&
     receipt.index === index &&
     Buffer.compare(receipt.blockHash, hash) === 0;
