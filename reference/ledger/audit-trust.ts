@@ -18,7 +18,7 @@ export interface TrustOptions {
   readonly crls?: string;
 }
 
-/** Nothing that is read here is written. Tells by `notice` of lists that are out of date. @throws AuditSourceError */
+/** Nothing that is read here is written. Tells by `notice` of lists that are out of date or missing. @throws AuditSourceError */
 export function trustOf({ data, anchors, crls }: TrustOptions, notice: (line: string) => void): LedgerTrust {
   const pki = (...names: string[]): string => join(data, "pki", ...names);
   const anchorFiles = anchors === undefined ? [pki("root", "certificate.pem")] : [anchors];
@@ -28,13 +28,14 @@ export function trustOf({ data, anchors, crls }: TrustOptions, notice: (line: st
   const trustAnchors = anchorFiles.flatMap((file) => read(file, "CERTIFICATE", "certificate"));
   const intermediates = intermediateFiles.flatMap((file) => read(file, "CERTIFICATE", "certificate"));
   const authorities = [...trustAnchors, ...intermediates].map(parseCertificate);
-  const lists = listFiles.flatMap((file) => {
-    const ders = read(file, "X509 CRL", "revocation list");
-    for (const der of ders) assertOwn(new RevocationList(der), authorities, file);
-    return ders;
-  });
+  const crlDers = listFiles.flatMap((file) => read(file, "X509 CRL", "revocation list"));
+  const lists = crlDers.map((der) => new RevocationList(der));
+  // A list of somebody else clears nobody, and would do so without a word.
+  if (!lists.every((list) => authorities.some((authority) => list.verifiedBy(authority))))
+    throw new AuditSourceError(`a revocation list in ${listFiles.join(" or ")} is of no authority given`);
+  tellMissing(lists, authorities, notice);
   tellStale(lists, notice);
-  return new ChainVerifier({ trustAnchors, intermediates, crls: lists, crlsRequired: false });
+  return new ChainVerifier({ trustAnchors, intermediates, crls: crlDers, crlsRequired: false });
 }
 
 /** Why nobody need have altered what does not verify; undefined where somebody must have. */
@@ -55,16 +56,21 @@ function read(file: string, label: "CERTIFICATE" | "X509 CRL", what: string): Ui
   return found;
 }
 
-/** A list of somebody else clears nobody, and would do so without a word. */
-function assertOwn(list: RevocationList, authorities: readonly ParsedCertificate[], file: string): void {
-  if (!authorities.some((authority) => list.verifiedBy(authority)))
-    throw new AuditSourceError(`a revocation list in ${file} is of no authority given`);
+/** Where lists are given at all, whoever none is of revokes nobody. */
+function tellMissing(
+  lists: readonly RevocationList[],
+  authorities: readonly ParsedCertificate[],
+  notice: (line: string) => void,
+): void {
+  if (lists.length === 0) return;
+  const without = authorities.filter((authority) => !lists.some((list) => list.verifiedBy(authority)));
+  for (const name of new Set(without.map(({ x509 }) => x509.subject.replaceAll("\n", ", "))))
+    notice(`no revocation list is of ${name}: whatever it revoked counts as not revoked`);
 }
 
-function tellStale(lists: readonly Uint8Array[], notice: (line: string) => void): void {
+function tellStale(lists: readonly RevocationList[], notice: (line: string) => void): void {
   const now = new Date();
   const stale = lists
-    .map((der) => new RevocationList(der))
     .filter(({ nextUpdate }) => nextUpdate === undefined || nextUpdate < now)
     .map(({ thisUpdate }) => thisUpdate.toISOString())
     .sort();

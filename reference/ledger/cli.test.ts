@@ -160,6 +160,14 @@ test("a signer that had been revoked by the time of its block is told apart from
   expect(await x1410("verify", "--data", data, "--crls", later)).toContain("intact: 4 blocks");
 });
 
+test("where lists are given, an authority without one is named", async () => {
+  const file = join(folder, "one-list.pem");
+  writeFileSync(file, readFileSync(join(data, "pki", "intermediate", "crl.pem")));
+  expect(await told("verify", "--data", data, "--crls", file)).toMatch(
+    /^note: no revocation list is of O=X.1410, CN=X.1410 root: whatever it revoked counts as not revoked\nintact: 4 blocks/,
+  );
+});
+
 test("lists of another network, or none where some are named, are refused", async () => {
   const other = ledgerIdentities();
   const file = join(folder, "other.pem");
