@@ -18,17 +18,46 @@ import { GetKeyRequestSchema, type GetKeyRequest } from "x1410/gen/key_storage_p
 import * as provider from "x1410/data-provider";
 import * as consumer from "x1410/data-consumer";
 import * as conformance from "x1410/conformance";
+import { createSigner } from "x1410/envelope/signer";
+import type { LedgerEngine } from "x1410/ledger";
+import { applyTransaction } from "x1410/ledger/contract-rules";
+import { engineSuite } from "x1410/ledger/engine-suite";
+import { signTransaction } from "x1410/ledger/transaction";
+import { verifyChain } from "x1410/ledger/verify";
 const request: GetKeyRequest = create(GetKeyRequestSchema, { keyId: "0".repeat(32) });
 if (formatIdentity("user", "alice") !== "urn:x1410:user:alice" || request.keyId.length !== 32) throw new Error("unexpected");
 for (const module of [provider, consumer, conformance]) if (Object.keys(module).length === 0) throw new Error("nothing exported");
+for (const part of [createSigner, applyTransaction, signTransaction, verifyChain]) if (typeof part !== "function") throw new Error("missing");
+const tests: string[] = [];
+engineSuite({ test: (name) => void tests.push(name), factory: () => Promise.reject(new Error("no ledger")) });
+if (tests.length < 10) throw new Error("no suite");
+const noEngine: LedgerEngine | undefined = undefined;
+if (noEngine !== undefined) throw new Error("unexpected");
 `;
 
 /** What a reader of the page would try. */
-function libraryExample(): string {
-  const [, program] = /```js\n(.*?)```/s.exec(readFileSync(join(ROOT, "docs/library.md"), "utf8")) ?? [];
-  if (program === undefined) throw new Error("docs/library.md has no example");
+function exampleOf(page: string): string {
+  const [, program] = /```js\n(.*?)```/s.exec(readFileSync(join(ROOT, page), "utf8")) ?? [];
+  if (program === undefined) throw new Error(`${page} has no example`);
   return program;
 }
+
+/** Stands for another ledger behind the port: the embedded one, reached past the entry points, for which nobody else has a use. */
+const FOREIGN_ENGINE = `
+import { Level } from "level";
+import { createLedgerNode } from "./node_modules/x1410/dist/reference/ledger/server.js";
+export const MyEngine = {
+  async open({ networkId, folder, trust, node: signer }) {
+    const db = new Level(folder);
+    const options = { db, signer, trust, networkId, proposer: signer.identity, peers: [], quorum: 1, now: () => new Date() };
+    const ledger = await createLedgerNode({ ...options, parameters: () => { throw new Error("not asked for"); } });
+    await ledger.start();
+    const { engine } = ledger;
+    const methods = ["submit", "get", "contract", "subscribe", "head"].map((name) => [name, engine[name].bind(engine)]);
+    return { info: engine.info, ...Object.fromEntries(methods), close: () => ledger.close().then(() => db.close()) };
+  },
+};
+`;
 
 /** The environment of a user: no tool of this project in PATH, nothing that an npm above has set, the wanted Node.js first. */
 function environment(...first: string[]): NodeJS.ProcessEnv {
@@ -88,9 +117,21 @@ function checks(home: string, nodes: ReadonlyMap<string, string>): Check[] {
         // Without its types the program is plain JavaScript.
         writeFileSync(
           join(home, "use.mjs"),
-          CONSUMER.replace(", type GetKeyRequest", "").replace(": GetKeyRequest", ""),
+          CONSUMER.replace(", type GetKeyRequest", "")
+            .replace('import type { LedgerEngine } from "x1410/ledger";', 'import "x1410/ledger";')
+            .replace(/: (?:GetKeyRequest|string\[\]|LedgerEngine \| undefined) =/g, " ="),
         );
         return expectRun(await run(join(nodes.get(node) ?? "", "node"), ["use.mjs"], { cwd: home }), 0, true);
+      },
+    },
+    {
+      name: `the example of docs/ledger.md, Node.js ${node}`,
+      run: async () => {
+        writeFileSync(join(home, "my-engine.mjs"), FOREIGN_ENGINE);
+        writeFileSync(join(home, "my-ledger.test.mjs"), exampleOf("docs/ledger.md"));
+        const args = ["--test", "--test-reporter", "tap", "my-ledger.test.mjs"];
+        const result = await run(join(nodes.get(node) ?? "", "node"), args, { cwd: home, env: environment() });
+        return expectRun(result, 0, /^# pass [1-9][0-9]+$/m.test(result.stdout) && /^# fail 0$/m.test(result.stdout));
       },
     },
   ]);
@@ -103,7 +144,7 @@ function checks(home: string, nodes: ReadonlyMap<string, string>): Check[] {
       name: `the example of docs/library.md, Node.js ${node}`,
       run: () =>
         startAndStop(join(home, "node_modules/.bin/x1410"), home, environment(nodes.get(node) ?? ""), async (data) => {
-          writeFileSync(join(home, "example.mjs"), libraryExample());
+          writeFileSync(join(home, "example.mjs"), exampleOf("docs/library.md"));
           const env = { ...environment(), X1410_PROFILES: join(data, "profiles") };
           const result = await run(join(nodes.get(node) ?? "", "node"), ["example.mjs"], { cwd: home, env });
           return expectRun(result, 0, /^2 records .*\nid\n1\n2\n\ntrue\n$/.test(result.stdout));

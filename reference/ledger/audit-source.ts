@@ -1,14 +1,13 @@
 // Where an offline audit reads blocks from: a node's database, even a damaged one, or an export of it.
-import { createReadStream, existsSync } from "node:fs";
-import { mkdtemp, open, rm } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fromBinary } from "@bufbuild/protobuf";
-import { sizeDelimitedDecodeStream, sizeDelimitedEncode } from "@bufbuild/protobuf/wire";
 import { Level } from "level";
-import { type Block, BlockSchema } from "../../gen/x1410/v1/ledger_pb.ts";
-import { ledgerDatabase, storedParts } from "./chain-store.ts";
+import type { Block } from "../../gen/x1410/v1/ledger_pb.ts";
+import type { ChainHead } from "./block.ts";
+import { ledgerDatabase } from "./chain-store.ts";
 import { stateKeyEncoding } from "./ledger-state.ts";
+import type { TrustAtTime } from "./trust-at-time.ts";
 import type { AuditState } from "./verify.ts";
 
 /** The source cannot be read at all; the message says why and what to do. */
@@ -21,96 +20,13 @@ export interface AuditSource {
   blocks(from?: bigint): AsyncIterable<Block>;
   /** The last block that there is. */
   newest(): Promise<Block | undefined>;
-  /** The first key of the node's stored state that differs from what the blocks add up to; undefined where there is none. */
-  stateFault(audited: AuditState & { readonly size: number }): Promise<string | undefined>;
+  /** What is worth telling and no fault. */
+  readonly notices: readonly string[];
+  /** Why receipts that the node keeps for this block, which was verified, are none; undefined where they are. */
+  receiptFault(block: Block, trust: TrustAtTime): Promise<string | undefined>;
+  /** The first of what the node stores beside blocks that differs from what they add up to; undefined where nothing does. */
+  storedFault(audited: AuditState & { readonly size: number }, head: ChainHead): Promise<string | undefined>;
   close(): Promise<void>;
-}
-
-/** Opens the database folder of a node that is not running. */
-export async function openNodeDatabase(folder: string): Promise<AuditSource> {
-  if (!existsSync(join(folder, "CURRENT"))) throw new AuditSourceError(`${folder} holds no ledger`);
-  const db = new Level<string, string>(folder, { createIfMissing: false, ...ledgerDatabase });
-  try {
-    await db.open();
-  } catch (cause) {
-    const why = cause instanceof Error && cause.cause instanceof Error ? cause.cause : cause;
-    const locked = why instanceof Error && "code" in why && why.code === "LEVEL_LOCKED";
-    if (locked) throw new AuditSourceError(`${folder} is in use; stop the node, or audit an export`);
-    throw new AuditSourceError(`${folder} does not open: ${why instanceof Error ? why.message : String(why)}`);
-  }
-  const { blocks, state } = storedParts(db);
-  try {
-    await blocks.open();
-  } catch (cause) {
-    await db.close();
-    throw new AuditSourceError(`${folder}: ${cause instanceof Error ? cause.message : String(cause)}`);
-  }
-  return {
-    async *blocks(from = 1n) {
-      for await (const bytes of blocks.from(from)) yield decodeBlock(bytes);
-    },
-    async newest() {
-      const bytes = await blocks.get(await blocks.lastHeight());
-      return bytes === undefined ? undefined : decodeBlock(bytes);
-    },
-    async stateFault(audited) {
-      let entries = 0;
-      for await (const [key, value] of state.iterator()) {
-        const expected = audited.get(key);
-        if (expected === undefined || Buffer.compare(expected, value) !== 0) return key;
-        entries += 1;
-      }
-      return entries === audited.size ? undefined : `${audited.size - entries} entries are missing`;
-    },
-    async close() {
-      await blocks.close();
-      await db.close();
-    },
-  };
-}
-
-/** Opens an export: blocks one after the other, each behind its length as a varint (protobuf's size-delimited form). */
-export function openExport(file: string): AuditSource {
-  if (!existsSync(file)) throw new AuditSourceError(`${file} does not exist`);
-  return {
-    async *blocks(from = 1n) {
-      let height = 0n;
-      const stream = createReadStream(file);
-      try {
-        for await (const block of sizeDelimitedDecodeStream(BlockSchema, stream)) {
-          height += 1n;
-          if (height >= from) yield block;
-        }
-      } catch (cause) {
-        throw new SyntaxError(`the export breaks off or is no export: ${cause instanceof Error ? cause.message : ""}`);
-      } finally {
-        stream.destroy();
-      }
-    },
-    async newest() {
-      let newest: Block | undefined;
-      for await (const block of this.blocks()) newest = block;
-      return newest;
-    },
-    stateFault: async () => undefined,
-    close: async () => undefined,
-  };
-}
-
-/** Writes an export, durable when this resolves. Answers how many blocks. */
-export async function writeExport(file: string, blocks: AsyncIterable<Block>): Promise<number> {
-  const out = await open(file, "wx", 0o644);
-  let count = 0;
-  try {
-    for await (const block of blocks) {
-      await out.write(sizeDelimitedEncode(BlockSchema, block));
-      count += 1;
-    }
-    await out.sync();
-  } finally {
-    await out.close();
-  }
-  return count;
 }
 
 /** State of an audit on disk, in a temporary folder: memory stays flat however long the chain is. */
@@ -152,13 +68,5 @@ export class TemporaryState implements AuditState {
   async remove(): Promise<void> {
     await this.#db.close();
     await rm(this.#folder, { recursive: true, force: true });
-  }
-}
-
-function decodeBlock(bytes: Uint8Array): Block {
-  try {
-    return fromBinary(BlockSchema, bytes);
-  } catch (cause) {
-    throw new SyntaxError("the stored block does not parse", { cause });
   }
 }

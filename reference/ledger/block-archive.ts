@@ -49,10 +49,13 @@ export class BlockArchive {
     this.#path = join(location, FILE_NAME);
   }
 
-  /** @throws SyntaxError where the file is missing or shorter than the index says */
-  async open(): Promise<void> {
+  /**
+   * @param flags "r" for whoever only reads
+   * @throws SyntaxError where the file is missing or shorter than the index says
+   */
+  async open(flags: "r" | "r+" = "r+"): Promise<void> {
     const [last] = await this.index.values({ reverse: true, limit: 1 }).all();
-    this.#file = await openFile(this.#path, last === undefined);
+    this.#file = await openFile(this.#path, flags, last === undefined);
     const { position, length } = last === undefined ? { position: 0, length: 0 } : placeIn(last);
     this.#end = position + length;
     const { size } = await this.#file.stat();
@@ -125,9 +128,9 @@ export function heightKey(height: bigint): string {
   return height.toString(16).padStart(16, "0");
 }
 
-async function openFile(path: string, mayBeNew: boolean): Promise<FileHandle> {
+async function openFile(path: string, flags: string, mayBeNew: boolean): Promise<FileHandle> {
   try {
-    return await open(path, "r+");
+    return await open(path, flags);
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code !== "ENOENT") throw cause;
     if (!mayBeNew) throw new SyntaxError(`the file ${FILE_NAME} is missing`);

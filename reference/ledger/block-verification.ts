@@ -15,7 +15,7 @@ import {
 import { reasonName, reasonOf, subjectOf } from "../communications/refusal.ts";
 import { payloadTypeOf } from "../envelope/sign.ts";
 import { parsePayload, type VerifiedSigner, verifyEnvelope, verifySignature } from "../envelope/verify.ts";
-import { type ChainHead, decodeHeader, headOf, transactionIdOf } from "./block.ts";
+import { type ChainHead, decodeHeader, headOf, holdsUnknownFields, transactionIdOf } from "./block.ts";
 import { applyTransaction, takeoverOf } from "./contract-rules.ts";
 import { LedgerState, type StateReader } from "./ledger-state.ts";
 import { merkleRoot, sha256 } from "./merkle.ts";
@@ -25,6 +25,7 @@ export type Fault =
   | "fork"
   | "rollback"
   | "unreadable"
+  | "block-encoding"
   | "header-missing"
   | "header-encoding"
   | "header-signature"
@@ -116,6 +117,7 @@ export function verifyHeader(block: Block, before: Predecessor): { header: Block
   };
   const envelope = block.header;
   if (envelope === undefined) return fail("header-missing", "no header");
+  if (holdsUnknownFields(block)) fail("block-encoding", "unknown fields");
   const header = headerOf(envelope.payload, fail);
   if (header.networkId !== before.networkId) fail("network", header.networkId);
   if (header.height !== expected) fail("height", `says ${header.height}`);
@@ -129,7 +131,7 @@ export function verifyHeader(block: Block, before: Predecessor): { header: Block
   let signer: VerifiedSigner;
   try {
     const payloadType = payloadTypeOf(BlockHeaderSchema);
-    signer = verifySignature(envelope, payloadType, before.trust.at(header.timeUnixMs));
+    signer = verifySignature(envelope, payloadType, before.trust.wholeAt(header.timeUnixMs));
   } catch (cause) {
     return fail("header-signature", whyOf(cause));
   }
@@ -173,7 +175,7 @@ export function openTransaction(
   bytes: Uint8Array,
   timeUnixMs: bigint,
   trust: TrustAtTime,
-): SubmittedTransaction | { readonly id: string; readonly rejection: RejectionReason } {
+): SubmittedTransaction | { readonly id: string; readonly rejection: RejectionReason; readonly why: string } {
   let id = "";
   try {
     const envelope = fromBinary(SignedEnvelopeSchema, bytes);
@@ -182,7 +184,11 @@ export function openTransaction(
     return { id, bytes, transaction: message, signer };
   } catch (cause) {
     const signatureFails = notVerified.has(reasonOf(cause));
-    return { id, rejection: signatureFails ? RejectionReason.SIGNATURE_INVALID : RejectionReason.MALFORMED };
+    return {
+      id,
+      rejection: signatureFails ? RejectionReason.SIGNATURE_INVALID : RejectionReason.MALFORMED,
+      why: whyOf(cause),
+    };
   }
 }
 
@@ -231,7 +237,7 @@ function openInBlock(bytes: Uint8Array, index: number, header: BlockHeader, trus
   const opened = openTransaction(bytes, header.timeUnixMs, trust);
   if (!("rejection" in opened)) return opened;
   const fault = opened.rejection === RejectionReason.MALFORMED ? "transaction-encoding" : "transaction-signature";
-  throw new BlockFault(fault, header.height, rejectionName(opened.rejection), index);
+  throw new BlockFault(fault, header.height, `${rejectionName(opened.rejection)}: ${opened.why}`, index);
 }
 
 /** The key that signs the first block is from then on the proposer's, until a transaction changes it. */

@@ -46,6 +46,31 @@ export function decodeHeader(bytes: Uint8Array): BlockHeader {
   return header;
 }
 
+/** The one encoding of a block, likewise: no signature covers all of it, and yet nobody is to alter a byte unnoticed. */
+export function encodeBlock(block: Block): Uint8Array {
+  return toBinary(BlockSchema, block, { writeUnknownFields: false });
+}
+
+/** The block in these bytes. @throws SyntaxError where they are not its canonical encoding */
+export function decodeBlock(bytes: Uint8Array): Block {
+  let block: Block;
+  try {
+    block = fromBinary(BlockSchema, bytes);
+  } catch (cause) {
+    throw new SyntaxError("the block does not parse", { cause });
+  }
+  if (Buffer.compare(encodeBlock(block), bytes) !== 0) throw new SyntaxError("the block's encoding is not canonical");
+  return block;
+}
+
+/** Whether a message that was received holds fields that the protocol does not know, in the block or around its header. */
+export function holdsUnknownFields({ header, $unknown }: Block): boolean {
+  if (($unknown ?? []).length > 0) return true;
+  if (header === undefined) return false;
+  const known = toBinary(SignedEnvelopeSchema, header, { writeUnknownFields: false });
+  return known.length !== toBinary(SignedEnvelopeSchema, header).length;
+}
+
 /** SHA-256 of the canonical header bytes. */
 export function blockHash(headerBytes: Uint8Array): Uint8Array {
   return sha256(headerBytes);

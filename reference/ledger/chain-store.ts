@@ -8,7 +8,15 @@ import { type SignedEnvelope, SignedEnvelopeSchema } from "../../gen/x1410/v1/en
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { type Block, BlockSchema } from "../../gen/x1410/v1/ledger_pb.ts";
 import { refusal } from "../communications/refusal.ts";
-import { beforeFirstBlock, type ChainHead, decodeEnvelope, decodeHeader, headOf, transactionIdOf } from "./block.ts";
+import {
+  beforeFirstBlock,
+  type ChainHead,
+  decodeEnvelope,
+  decodeHeader,
+  encodeBlock,
+  headOf,
+  transactionIdOf,
+} from "./block.ts";
 import { BlockArchive, type BlockIndex, heightKey } from "./block-archive.ts";
 import { LedgerState, type StateReader, stateKeyEncoding } from "./ledger-state.ts";
 import { merkleRoot } from "./merkle.ts";
@@ -122,7 +130,7 @@ export class ChainStore implements StateReader {
       height: String(head.height),
       hash: Buffer.from(head.hash).toString("hex"),
     };
-    const entry = await this.#blocks.write(head.height, toBinary(BlockSchema, block));
+    const entry = await this.#blocks.write(head.height, encodeBlock(block));
     const operations: { type: "put"; sublevel: Part; key: string; value: Uint8Array }[] = [
       { type: "put", sublevel: this.#blocks.index, ...entry },
       { type: "put", sublevel: this.#meta, key: HEAD, value: Buffer.from(JSON.stringify(record)) },
@@ -155,15 +163,14 @@ export class ChainStore implements StateReader {
 
   async #load(): Promise<void> {
     await Promise.all([this.#blocks.index, this.#state, this.#meta, this.#receipts].map((part) => part.open()));
-    const bytes = await this.#meta.get(HEAD, binary);
+    const record = await storedHead(this.#meta);
     const lastHeight = await this.#blocks.lastHeight();
-    if (bytes === undefined) {
+    if (record === undefined) {
       if (lastHeight !== 0n) throw new LedgerStoreFault("corrupt", lastHeight, "the head is missing");
       await this.#openBlocks(0n);
       this.#head = beforeFirstBlock;
       return;
     }
-    const record = JSON.parse(Buffer.from(bytes).toString()) as HeadRecord;
     if (record.format !== FORMAT) throw new LedgerStoreFault("other-format", 0n, `format ${record.format}`);
     if (record.networkId !== this.#networkId) {
       throw new LedgerStoreFault("other-network", 0n, `belongs to ${record.networkId}, not to ${this.#networkId}`);
@@ -207,8 +214,14 @@ const RECEIPTS_SEARCHED = 1000;
 
 /** The parts that an auditor reads, without the checks that a node makes at opening: also of a store that no node would open. */
 export function storedParts(db: Level<string, string>) {
-  const [blocks, state] = partsOf(db);
-  return { blocks, state };
+  const [blocks, state, meta, receipts] = partsOf(db);
+  return { blocks, state, meta, receipts };
+}
+
+/** What the node holds for its newest block. */
+export async function storedHead(meta: Part): Promise<HeadRecord | undefined> {
+  const bytes = await meta.get(HEAD, binary);
+  return bytes === undefined ? undefined : (JSON.parse(Buffer.from(bytes).toString()) as HeadRecord);
 }
 
 function partsOf(db: Level): [BlockArchive, Part, Part, Part] {

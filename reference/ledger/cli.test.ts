@@ -1,9 +1,13 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type JsonValue, toJson } from "@bufbuild/protobuf";
 import { Level } from "level";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { fingerprintOf } from "../../certs/identity.ts";
+import { createPki } from "../../certs/pki.ts";
 import { type CommitmentOpening, CommitmentOpeningSchema } from "../../gen/x1410/v1/ledger_pb.ts";
 import { heightKey } from "./block-archive.ts";
 import { storedParts } from "./chain-store.ts";
@@ -46,13 +50,36 @@ afterAll(() => {
 });
 
 async function x1410(...args: string[]): Promise<string> {
-  let out = "";
+  return (await printed(args)).out;
+}
+
+/** With what it prints on standard error. */
+async function told(...args: string[]): Promise<string> {
+  const { out, errors } = await printed(args);
+  return errors + out;
+}
+
+async function printed(args: string[]): Promise<{ out: string; errors: string }> {
+  const result = { out: "", errors: "" };
   const command = ledgerCommand().exitOverride();
   for (const one of [command, ...command.commands]) {
-    one.exitOverride().configureOutput({ writeOut: (text) => (out += text), writeErr: () => undefined });
+    one.exitOverride().configureOutput({
+      writeOut: (text) => {
+        result.out += text;
+      },
+      writeErr: (text) => {
+        result.errors += text;
+      },
+    });
   }
   await command.parseAsync(args, { from: "user" });
-  return out;
+  return result;
+}
+
+function copyOfPki(name: string): string {
+  const copy = join(folder, name);
+  cpSync(join(data, "pki"), copy, { recursive: true });
+  return copy;
 }
 
 /** A copy of the data whose stored parts may be changed. */
@@ -87,6 +114,71 @@ test("anchors that do not lead to the signer are told apart from a chain that wa
   const anchors = join(folder, "no-anchors.pem");
   writeFileSync(anchors, "nothing\n");
   await expect(x1410("verify", "--from", file, "--anchors", anchors)).rejects.toThrow(`no certificate in ${anchors}`);
+});
+
+test("lists that are out of date are no alteration: they are taken as they are, and it is told of what date they are", async () => {
+  expect(await told("verify", "--data", data)).toMatch(/^intact: 4 blocks/);
+  vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 60 * 86_400_000 });
+  try {
+    const today = new Date(Date.now() - 60 * 86_400_000).toISOString().slice(0, 10);
+    const stale = `^note: the revocation lists are taken as they are, but out of date: of ${today}T.*, by --crls\n`;
+    expect(await told("verify", "--data", data)).toMatch(new RegExp(`${stale}intact: 4 blocks`));
+    // On standard error, so that JSON stays JSON.
+    expect(JSON.parse(await x1410("prove", transactionId, "--data", data))).toHaveProperty("proof");
+    const fresh = join(folder, "fresh.pem");
+    writeFileSync(fresh, createPki(copyOfPki("fresh")).crlPem);
+    expect(await told("verify", "--data", data, "--crls", fresh)).toMatch(/^intact: 4 blocks/);
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
+test("a signer that had been revoked by the time of its block is told apart from a chain that was altered", async () => {
+  const lists = (name: string, role: "dssm" | "ledger", signer: string, ageMs: number): string => {
+    const { intermediate } = createPki(copyOfPki(name), { now: () => new Date(Date.now() - ageMs) });
+    const [leaf] = identities.signer(role, signer).certificate.certificates;
+    intermediate.revoke(fingerprintOf(leaf ?? new Uint8Array()));
+    const file = join(folder, `${name}.pem`);
+    writeFileSync(file, createPki(join(folder, name)).crlPem);
+    return file;
+  };
+  const hour = 3_600_000;
+  await expect(x1410("verify", "--data", data, "--crls", lists("node", "ledger", "n1", hour))).rejects.toThrow(
+    /^signer revoked: block 1: header-signature: SIGNER_UNTRUSTED \[certificate: revoked\]: its certificate was revoked/,
+  );
+  const management = lists("management", "dssm", "m", hour);
+  await expect(x1410("verify", "--data", data, "--crls", management)).rejects.toThrow(
+    /^signer revoked: block 1, transaction 0: transaction-signature: /,
+  );
+  const evidence = join(folder, "of-revoked.json");
+  writeFileSync(evidence, await x1410("prove", transactionId, "--data", data));
+  await expect(x1410("check", evidence, "--data", data, "--crls", management)).rejects.toThrow(
+    /^signer revoked: transaction-signature: /,
+  );
+  // Revoked after its blocks: they hold.
+  const later = lists("later", "ledger", "n1", -hour);
+  expect(await x1410("verify", "--data", data, "--crls", later)).toContain("intact: 4 blocks");
+});
+
+test("where lists are given, an authority without one is named", async () => {
+  const file = join(folder, "one-list.pem");
+  writeFileSync(file, readFileSync(join(data, "pki", "intermediate", "crl.pem")));
+  expect(await told("verify", "--data", data, "--crls", file)).toMatch(
+    /^note: no revocation list is of O=X.1410, CN=X.1410 root: whatever it revoked counts as not revoked\nintact: 4 blocks/,
+  );
+});
+
+test("lists of another network, or none where some are named, are refused", async () => {
+  const other = ledgerIdentities();
+  const file = join(folder, "other.pem");
+  try {
+    writeFileSync(file, createPki(other.pkiDirectory).crlPem);
+  } finally {
+    other.remove();
+  }
+  await expect(x1410("verify", "--data", data, "--crls", file)).rejects.toThrow("is of no authority given");
+  writeFileSync(file, "nothing\n");
+  await expect(x1410("verify", "--data", data, "--crls", file)).rejects.toThrow(`no revocation list in ${file}`);
 });
 
 test("where there is no block, nothing is intact", async () => {
@@ -154,7 +246,7 @@ describe("what was done to the stored blocks is located", () => {
     const copy = await altered("state", async ({ state }) => {
       for await (const contract of state.keys({ gte: "c!", lt: "d!", limit: 1 })) await state.del(contract);
     });
-    await expect(x1410("verify", "--data", copy)).rejects.toThrow("the node's state is not");
+    await expect(x1410("verify", "--data", copy)).rejects.toThrow("1 entries of the state are missing");
   });
 
   test("a head rolled back, against the one remembered", async () => {
@@ -174,7 +266,7 @@ test("evidence for a transaction can be printed, and checked by somebody else", 
   const out = await x1410("check", evidence, "--anchors", pem("root"), "--data", data).catch(
     (error: Error) => error.message,
   );
-  expect(out).toContain("does not hold: transaction-signature");
+  expect(out).toMatch(/^not verified: transaction-signature: SIGNER_UNTRUSTED .* no path leads/);
   expect(await x1410("check", evidence, "--data", data)).toMatch(
     /^holds: createContract by urn:x1410:entity:dssm:m\nblock {3}2 of/,
   );
@@ -190,7 +282,7 @@ test("openings that come with evidence open what is on the ledger, or it is said
   const file = join(folder, "handed-out.json");
   const { proof } = JSON.parse(await x1410("prove", transactionId, "--data", data)) as { proof: JsonValue };
   const handOut = (opening: CommitmentOpening) =>
-    writeFileSync(file, JSON.stringify({ proof, openings: [toJson(CommitmentOpeningSchema, opening)], record: {} }));
+    writeFileSync(file, JSON.stringify({ proof, openings: [toJson(CommitmentOpeningSchema, opening)] }));
   handOut(made.opening);
   expect(await x1410("check", file, "--data", data)).toMatch(
     /\nopens {3}signed-policy: 15 bytes, SHA-256 [0-9a-f]{64}\n$/,
@@ -211,9 +303,29 @@ test("what is no ledger is said to be none", async () => {
   await expect(x1410("prove", "abc", "--data", data)).rejects.toThrow("64 hexadecimal digits");
 });
 
-test("a node's data in use is left alone", async () => {
-  const db = new Level(join(data, "ledger-1", "db"));
-  await db.open();
-  await expect(x1410("verify", "--data", data)).rejects.toThrow("in use");
-  await db.close();
+/** A process of its own that has a database open: locks are of processes. */
+async function holding(database: string, use: () => Promise<void>): Promise<void> {
+  const program = `import { Level } from "level";
+    await new Level(process.argv[1]).open();
+    process.stdin.on("end", () => process.exit()).resume();
+    console.log("open");`;
+  const args = ["--input-type=module", "--eval", program, database];
+  const child = spawn(process.execPath, args, { cwd: import.meta.dirname, stdio: ["pipe", "pipe", "inherit"] });
+  const ended = once(child, "close");
+  try {
+    await once(child.stdout, "data");
+    await use();
+  } finally {
+    child.stdin.end();
+    await ended;
+  }
+}
+
+test.each(["db", "lock"])("a node's data in use is left alone: its %s is locked", async (name) => {
+  const copy = join(folder, `in-use-${name}`);
+  cpSync(data, copy, { recursive: true });
+  await holding(join(copy, "ledger-1", name), () =>
+    expect(x1410("verify", "--data", copy)).rejects.toThrow(/ is in use; stop the node, or audit an export$/),
+  );
+  expect(await x1410("verify", "--data", copy)).toContain("intact: 4 blocks");
 });

@@ -1,34 +1,28 @@
 // `x1410 ledger`: what an auditor does offline, on the data of a stopped node or on an export, with nothing but the trust anchors.
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { create, fromBinary, fromJson, type JsonValue, toJson, toJsonString } from "@bufbuild/protobuf";
+import { create, fromBinary, fromJsonString, toJson, toJsonString } from "@bufbuild/protobuf";
 import { Command, InvalidArgumentError, Option } from "commander";
-import { ChainVerifier } from "../../certs/chain-verifier.ts";
-import { fromPem } from "../../certs/der.ts";
 import { PUBLIC_FILE, writeDurably } from "../../certs/durable-file.ts";
 import {
+  type Block,
   BlockHeaderSchema,
-  CommitmentOpeningSchema,
   Finality,
-  InclusionProofSchema,
-  TransactionReceiptSchema,
+  NetworkParametersSchema,
+  type Transaction,
   TransactionSchema,
 } from "../../gen/x1410/v1/ledger_pb.ts";
 import { GetTransactionResponseSchema } from "../../gen/x1410/v1/ledger_service_pb.ts";
-import {
-  type AuditSource,
-  AuditSourceError,
-  openExport,
-  openNodeDatabase,
-  TemporaryState,
-  writeExport,
-} from "./audit-source.ts";
+import { type AuditSource, AuditSourceError, TemporaryState } from "./audit-source.ts";
+import { explained, type TrustOptions, trustOf } from "./audit-trust.ts";
 import { blockHash, type ChainHead, decodeEnvelope, decodeHeader, transactionIdOf } from "./block.ts";
-import { checkOpening, commitmentsOf } from "./commitment.ts";
+import { openExport, writeExport } from "./block-export.ts";
 import { committedOf } from "./committed.ts";
+import { checkHanded, type HandedEvidence, HandedFault, type HandedVerdict, parseEvidence } from "./handed-evidence.ts";
 import { sha256 } from "./merkle.ts";
-import type { LedgerTrust } from "./trust-at-time.ts";
-import { type ChainVerdict, verifyChain, verifyCommitted } from "./verify.ts";
+import { openNodeDatabase } from "./stored-node.ts";
+import { type LedgerTrust, TrustAtTime } from "./trust-at-time.ts";
+import { type ChainVerdict, type CommittedVerdict, verifyChain, verifyCommitted } from "./verify.ts";
 
 interface SourceOptions {
   readonly data: string;
@@ -36,18 +30,16 @@ interface SourceOptions {
   readonly from?: string;
 }
 
-interface TrustOptions extends SourceOptions {
-  readonly anchors?: string;
-  readonly crls?: string;
-}
+type AuditOptions = SourceOptions & TrustOptions;
 
-interface VerifyOptions extends TrustOptions {
+interface VerifyOptions extends AuditOptions {
   readonly network?: string;
   readonly proposer?: string;
   readonly remember?: string;
 }
 
-type Print = (line: string) => void;
+/** For lines on standard output; what is worth telling beside them goes to standard error, so that JSON stays JSON. */
+type Print = ((line: string) => void) & { readonly notice: (line: string) => void };
 
 export function ledgerCommand(): Command {
   const ledger = new Command("ledger").description(
@@ -85,11 +77,12 @@ export function ledgerCommand(): Command {
 
 async function verify(print: Print, options: VerifyOptions): Promise<void> {
   const remembered = options.remember === undefined ? undefined : readRemembered(options.remember);
-  const state = await TemporaryState.create();
-  try {
-    await withSource(options, async (source) => {
-      const verdict = await verifyChain(source.blocks(), {
-        trust: trustOf(options),
+  await withSource(print, options, async (source) => {
+    const state = await TemporaryState.create();
+    try {
+      const trust = trustOf(options, print.notice);
+      const verdict = await verifyChain(withReceipts(source, trust), {
+        trust,
         state,
         ...(options.network === undefined ? {} : { networkId: options.network }),
         ...(options.proposer === undefined ? {} : { firstProposer: options.proposer }),
@@ -97,20 +90,33 @@ async function verify(print: Print, options: VerifyOptions): Promise<void> {
       });
       if (!verdict.intact) throw faultOf(verdict);
       if (verdict.head.height === 0n) throw new AuditSourceError("there is no block in it: nothing was verified");
-      const altered = await source.stateFault(state);
-      if (altered !== undefined)
-        throw new AuditSourceError(`the blocks are intact, but the node's state is not: ${altered}`);
+      const altered = await source.storedFault(state, verdict.head);
+      if (altered !== undefined) throw new AuditSourceError(storedAltered(altered));
       if (options.remember !== undefined) remember(options.remember, verdict.head);
       print(`intact: ${verdict.head.height} blocks, ${verdict.transactions} transactions`);
       print(`head    ${verdict.head.height} ${hex(verdict.head.hash)}`);
-    });
-  } finally {
-    await state.remove();
+    } finally {
+      await state.remove();
+    }
+  });
+}
+
+/** The blocks; each one's receipts are checked once it is known to be good. */
+async function* withReceipts(source: AuditSource, trust: LedgerTrust): AsyncIterable<Block> {
+  const atTime = new TrustAtTime(trust);
+  for await (const block of source.blocks()) {
+    yield block;
+    const altered = await source.receiptFault(block, atTime);
+    if (altered !== undefined) throw new AuditSourceError(storedAltered(altered));
   }
 }
 
+function storedAltered(what: string): string {
+  return `altered: the blocks are intact, but not what the node stores beside them: ${what}`;
+}
+
 async function head(print: Print, options: SourceOptions): Promise<void> {
-  await withSource(options, async (source) => {
+  await withSource(print, options, async (source) => {
     const newest = (await source.newest())?.header?.payload;
     if (newest === undefined) throw new AuditSourceError("the ledger has no block yet");
     const { height, timeUnixMs, transactionCount, networkId, proposer } = decodeHeader(newest);
@@ -127,7 +133,7 @@ async function blocks(
   print: Print,
   options: SourceOptions & { first: bigint; last?: bigint; transactions?: true; json?: true },
 ): Promise<void> {
-  await withSource(options, async (source) => {
+  await withSource(print, options, async (source) => {
     for await (const block of source.blocks(options.first)) {
       const bytes = block.header?.payload ?? new Uint8Array();
       const header = decodeHeader(bytes);
@@ -146,16 +152,16 @@ function transactionLine(bytes: Uint8Array): string {
   return `  ${transactionIdOf(payload)} ${action.case} ${signer}`;
 }
 
-async function prove(print: Print, wanted: string, options: TrustOptions): Promise<void> {
-  await withSource(options, async (source) => {
+async function prove(print: Print, wanted: string, options: AuditOptions): Promise<void> {
+  await withSource(print, options, async (source) => {
     for await (const block of source.blocks()) {
       const ids = block.transactions.map((bytes) => transactionIdOf(decodeEnvelope(bytes).payload));
       const index = ids.indexOf(wanted);
       if (index < 0) continue;
       const committed = committedOf(block, Finality.INCLUDED, [])(index);
       if (committed === undefined) break;
-      const verdict = verifyCommitted(committed, trustOf(options));
-      if (!verdict.valid) throw new AuditSourceError(`the evidence does not hold: ${verdict.fault}: ${verdict.detail}`);
+      const verdict = verifyCommitted(committed, trustOf(options, print.notice));
+      if (!verdict.valid) throw evidenceFault(verdict);
       const { receipt, proof } = committed;
       const evidence = create(GetTransactionResponseSchema, { receipt, proof });
       print(toJsonString(GetTransactionResponseSchema, evidence, { prettySpaces: 2 }));
@@ -165,51 +171,66 @@ async function prove(print: Print, wanted: string, options: TrustOptions): Promi
   });
 }
 
-async function check(print: Print, file: string, options: TrustOptions & { network?: string }): Promise<void> {
-  let evidence: ReturnType<typeof parseEvidence>;
+async function check(print: Print, file: string, options: AuditOptions & { network?: string }): Promise<void> {
+  let evidence: HandedEvidence;
   try {
     evidence = parseEvidence(readFileSync(file, "utf8"));
   } catch (cause) {
     throw new AuditSourceError(`${file} is no evidence: ${cause instanceof Error ? cause.message : String(cause)}`);
   }
-  const verdict = verifyCommitted(evidence, trustOf(options), options.network);
-  if (!verdict.valid) throw new AuditSourceError(`the evidence does not hold: ${verdict.fault}: ${verdict.detail}`);
-  const { header, transaction } = verdict;
+  const verdict = verifyCommitted(evidence, trustOf(options, print.notice), options.network);
+  if (!verdict.valid) throw evidenceFault(verdict);
+  const { header, transaction, nodes } = verdict;
+  const { opened, sealed, elsewhere, unproven } = checkedHanded(evidence, transaction);
   print(`holds: ${transaction.action.case} by ${transaction.signer}`);
   print(`block   ${header.height} of ${header.networkId}, ${new Date(Number(header.timeUnixMs)).toISOString()}`);
-  print(`nodes   ${verdict.nodes.join(" ")}`);
-  const commitments = commitmentsOf(transaction.action);
-  for (const opening of evidence.openings) {
-    const commitment = commitments.find(({ name }) => name === opening.name);
-    if (commitment === undefined || !checkOpening(commitment, opening))
-      throw new AuditSourceError(`the opening of "${opening.name}" does not open what is on the ledger`);
-    print(`opens   ${opening.name}: ${opening.value.length} bytes, SHA-256 ${hex(sha256(opening.value))}`);
+  const quorum = quorumOf(options.data, header.networkId);
+  print(`nodes   ${nodes.length}${quorum === undefined ? "" : ` of a quorum of ${quorum}`}: ${nodes.join(" ")}`);
+  if (evidence.record !== undefined) print("record  is the one that the ledger commits to");
+  for (const { name, value } of opened) print(`opens   ${name}: ${value.length} bytes, SHA-256 ${hex(sha256(value))}`);
+  if (sealed.length > 0) print(`sealed  ${sealed.join(" ")}`);
+  if (elsewhere.length > 0)
+    print(`not checked: the opening of ${elsewhere.join(", ")}, which an earlier transaction of the policy commits to`);
+  if (unproven.length > 0) print(`not on the ledger in this transaction: ${unproven.join(", ")}`);
+  if (evidence.others.length > 0) print(`not looked at: ${evidence.others.join(", ")}`);
+}
+
+function checkedHanded(evidence: HandedEvidence, transaction: Transaction): HandedVerdict {
+  try {
+    return checkHanded(evidence, transaction);
+  } catch (cause) {
+    if (cause instanceof HandedFault) throw new AuditSourceError(`the evidence does not hold: ${cause.message}`);
+    throw cause;
   }
-  const sealed = commitments.filter(({ name }) => evidence.openings.every((opening) => opening.name !== name));
-  if (sealed.length > 0) print(`sealed  ${sealed.map(({ name }) => name).join(" ")}`);
+}
+
+/** How many nodes make a block of this network final, where the data directory has its registry. */
+function quorumOf(data: string, networkId: string): number | undefined {
+  const file = join(data, "network.json");
+  if (!existsSync(file)) return undefined;
+  try {
+    const parameters = fromJsonString(NetworkParametersSchema, readFileSync(file, "utf8"));
+    return parameters.networkId === networkId ? parameters.quorum : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 async function exportChain(print: Print, file: string, options: SourceOptions): Promise<void> {
   if (existsSync(file)) throw new AuditSourceError(`${file} exists already`);
-  await withSource(options, async (source) => {
+  await withSource(print, options, async (source) => {
     if ((await source.newest()) === undefined) throw new AuditSourceError("the ledger has no block yet");
     print(`${await writeExport(file, source.blocks())} blocks in ${file}`);
   });
 }
 
-/** Every message that hands out evidence has a proof; some have a receipt, some openings. What else is in them is not looked at. */
-function parseEvidence(json: string) {
-  const message = JSON.parse(json) as { proof?: JsonValue; receipt?: JsonValue; openings?: JsonValue[] };
-  if (message.proof === undefined) throw new SyntaxError("the proof is missing");
-  const proof = fromJson(InclusionProofSchema, message.proof);
-  const receipt = message.receipt === undefined ? undefined : fromJson(TransactionReceiptSchema, message.receipt);
-  const openings = (message.openings ?? []).map((opening) => fromJson(CommitmentOpeningSchema, opening));
-  const transactionId = receipt?.transactionId ?? transactionIdOf(decodeEnvelope(proof.transaction).payload);
-  return { transactionId, envelope: proof.transaction, proof, openings, ...(receipt && { receipt }) };
-}
-
-async function withSource(options: SourceOptions, use: (source: AuditSource) => Promise<void>): Promise<void> {
+async function withSource(
+  print: Print,
+  options: SourceOptions,
+  use: (source: AuditSource) => Promise<void>,
+): Promise<void> {
   const source = options.from === undefined ? await openNodeDatabase(databaseOf(options)) : openExport(options.from);
+  for (const notice of source.notices) print.notice(notice);
   try {
     await use(source);
   } catch (cause) {
@@ -230,26 +251,6 @@ function databaseOf({ data, node }: SourceOptions): string {
   return join(data, first, "db");
 }
 
-/** Anchors and lists of the deployment, unless files are named. Nothing there is written. */
-function trustOf({ data, anchors, crls }: TrustOptions): LedgerTrust {
-  const pki = join(data, "pki");
-  const read = (file: string): string => {
-    if (!existsSync(file)) throw new AuditSourceError(`${file} does not exist; name the trust anchors with --anchors`);
-    return readFileSync(file, "utf8");
-  };
-  if (anchors !== undefined) {
-    const certificates = read(anchors);
-    if (fromPem("CERTIFICATE", certificates).length === 0) throw new AuditSourceError(`no certificate in ${anchors}`);
-    const lists = crls === undefined ? { crlsRequired: false } : { crls: read(crls) };
-    return new ChainVerifier({ trustAnchors: certificates, intermediates: certificates, ...lists });
-  }
-  return new ChainVerifier({
-    trustAnchors: read(join(pki, "root", "certificate.pem")),
-    intermediates: read(join(pki, "intermediate", "certificate.pem")),
-    crls: ["root", "intermediate"].map((authority) => read(join(pki, authority, "crl.pem"))).join("\n"),
-  });
-}
-
 function readRemembered(file: string): { height: bigint; hash: Uint8Array } | undefined {
   if (!existsSync(file)) return undefined;
   const [, digits, hash] = /^([0-9]{1,19}) ([0-9a-f]{64})\n$/.exec(readFileSync(file, "utf8")) ?? [];
@@ -261,16 +262,18 @@ function remember(file: string, { height: at, hash }: ChainHead): void {
   writeDurably(file, `${at} ${hex(hash)}\n`, PUBLIC_FILE);
 }
 
-/** Nobody known has certified the signer, which wrong anchors explain as well as a forged chain. */
-const pathless = /SIGNER_UNTRUSTED \[certificate: (?:unknown_issuer|bad_signature)\]/;
+function faultOf({ detail, head: last }: Extract<ChainVerdict, { intact: false }>): Error {
+  const upTo = `everything up to block ${last.height} ${hex(last.hash)} holds`;
+  const explanation = explained(detail);
+  // Anchors that led to every signer so far are the right ones.
+  if (explanation !== undefined && (last.height === 0n || explanation.startsWith("signer revoked")))
+    return new AuditSourceError(last.height === 0n ? explanation : `${explanation}; ${upTo}`);
+  return new AuditSourceError(`altered: ${detail}; ${upTo}`);
+}
 
-function faultOf(verdict: Extract<ChainVerdict, { intact: false }>): Error {
-  const { detail, head: last } = verdict;
-  if (last.height === 0n && pathless.test(detail))
-    return new AuditSourceError(
-      `not verified: ${detail}: no path leads from its signer to an anchor given; the anchors are of another network or lack its intermediate, or the chain is forged`,
-    );
-  return new AuditSourceError(`altered: ${detail}; everything up to block ${last.height} ${hex(last.hash)} holds`);
+function evidenceFault({ fault, detail }: Extract<CommittedVerdict, { valid: false }>): AuditSourceError {
+  const what = `${fault}: ${detail}`;
+  return new AuditSourceError(explained(what) ?? `the evidence does not hold: ${what}`);
 }
 
 function hex(bytes: Uint8Array): string {
@@ -287,7 +290,7 @@ function sourced(command: Command): Command {
 function trusting(command: Command): Command {
   return command
     .option("--anchors <file>", "trust anchors and intermediates, PEM (default: those of the data directory)")
-    .option("--crls <file>", "revocation lists, PEM; without them, named anchors are taken as they are");
+    .option("--crls <file>", "revocation lists, PEM (default: those of the data directory; none with --anchors)");
 }
 
 function height(text: string): bigint {
@@ -303,8 +306,12 @@ function transactionId(text: string): string {
 /** Runs an action with the command's own output. */
 function action<A extends unknown[]>(run: (print: Print, ...received: A) => Promise<void>) {
   return async function (this: Command, ...received: unknown[]): Promise<void> {
-    const write = this.configureOutput().writeOut ?? ((text: string) => process.stdout.write(text));
+    const { writeOut = (text) => process.stdout.write(text), writeErr = (text) => process.stderr.write(text) } =
+      this.configureOutput();
+    const print = Object.assign((line: string) => void writeOut(`${line}\n`), {
+      notice: (line: string) => void writeErr(`note: ${line}\n`),
+    });
     // commander appends the command itself after arguments and options.
-    await run((line) => void write(`${line}\n`), ...(received.slice(0, -1) as A));
+    await run(print, ...(received.slice(0, -1) as A));
   };
 }

@@ -1,8 +1,10 @@
 // What a node takes from others: full verification, a receipt for what it holds, and when it stops.
 import { clone, create } from "@bufbuild/protobuf";
+import { WireType } from "@bufbuild/protobuf/wire";
 import { describe, expect, test } from "vitest";
 import { type Block, BlockHeaderSchema, BlockSchema } from "../../gen/x1410/v1/ledger_pb.ts";
 import { payloadTypeOf } from "../envelope/sign.ts";
+import type { Signer } from "../envelope/signer.ts";
 import { type ChainHead, NO_BLOCK_HASH } from "./block.ts";
 import { type FixtureNode, hexId, networkId } from "./ledger.fixture.ts";
 import {
@@ -23,6 +25,30 @@ import {
 import { signTransaction } from "./transaction.ts";
 
 networksOfFile();
+
+/** What anyone on the way can do to a block without breaking a signature or a hash. */
+function certificatesOf(block: Block): Uint8Array[] {
+  return block.header?.signatures[0]?.certificate?.certificates ?? [];
+}
+
+function withoutAuthority(head: ChainHead, signer: Signer): Block {
+  const block = clone(BlockSchema, blockAfter(head, signer));
+  certificatesOf(block).pop();
+  return block;
+}
+
+function withAuthorityTwice(head: ChainHead, signer: Signer): Block {
+  const block = clone(BlockSchema, blockAfter(head, signer));
+  certificatesOf(block).push(...certificatesOf(block).slice(1));
+  return block;
+}
+
+function withUnknown(head: ChainHead, signer: Signer): Block {
+  const block = clone(BlockSchema, blockAfter(head, signer));
+  for (const signature of block.header?.signatures ?? [])
+    signature.$unknown = [{ no: 15, wireType: WireType.Varint, data: Uint8Array.of(1) }];
+  return block;
+}
 
 describe("a follower", () => {
   async function following(): Promise<[FixtureNode, FixtureNode, ChainHead]> {
@@ -103,6 +129,9 @@ describe("a follower", () => {
         return block;
       },
     ],
+    ["a certificate of the path left out", "header-signature", (head, { signer }) => withoutAuthority(head, signer)],
+    ["a certificate too many", "header-signature", (head, { signer }) => withAuthorityTwice(head, signer)],
+    ["a field around the header that nobody knows", "block-encoding", (head, { signer }) => withUnknown(head, signer)],
     ["a fork", "fork", (head, { signer }) => blockAfter({ ...head, height: 0n, hash: NO_BLOCK_HASH }, signer)],
   ];
 
@@ -132,13 +161,16 @@ describe("a follower", () => {
     await reaches(second, 2n);
   });
 
-  test("refuses other transactions behind a genuine header, without stopping: anyone on the way may have exchanged them", async () => {
+  test("refuses other transactions behind a genuine header, and other bytes around it, without stopping: anyone on the way may have exchanged them", async () => {
     const [first, second, head] = await following();
     const genuine = blockAfter(head, first.signer);
     const exchanged = [
       create(BlockSchema, { ...genuine, transactions: [sign().envelope] }),
       create(BlockSchema, { ...genuine, transactions: [] }),
       blockAfter(head, first.signer, { networkId: "other.net" }),
+      withoutAuthority(head, first.signer),
+      withAuthorityTwice(head, first.signer),
+      withUnknown(head, first.signer),
     ];
     for (const block of exchanged) {
       expect(await refusedWith(hand(second, block, "urn:x1410:entity:ledger:n3"))).toEqual(invalid);

@@ -37,10 +37,15 @@ const IDLE_MS = 5_000;
 const UNHELD_BLOCKS = 2n;
 
 /**
- * Faults that a node on the way can put behind a header that the proposer signed rightly: other transactions, or a header meant for another
- * network. From anyone but the proposer they prove nothing against it, and must not stop anybody.
+ * Faults that a node on the way can put behind a header that the proposer signed rightly: other transactions, fields that nobody knows, or a
+ * header meant for another network. From anyone but the proposer they prove nothing against it, and must not stop anybody.
  */
-const alterableByOthers: ReadonlySet<Fault> = new Set(["transaction-count", "transactions-root", "network"]);
+const alterableByOthers: ReadonlySet<Fault> = new Set([
+  "block-encoding",
+  "transaction-count",
+  "transactions-root",
+  "network",
+]);
 
 export class Follower {
   readonly #options: FollowerOptions;
@@ -166,7 +171,7 @@ export class Follower {
     if (header === undefined) return false;
     try {
       const { timeUnixMs } = decodeHeader(header.payload);
-      const signer = verifySignature(header, payloadTypeOf(BlockHeaderSchema), chain.trust.at(timeUnixMs));
+      const signer = verifySignature(header, payloadTypeOf(BlockHeaderSchema), chain.trust.wholeAt(timeUnixMs));
       return signer.identity === chain.proposer;
     } catch {
       return false;
@@ -187,7 +192,7 @@ export class Follower {
       const before = height === 1n ? undefined : await chain.block(height - 1n);
       const hash = before?.header === undefined ? NO_BLOCK_HASH : blockHash(before.header.payload);
       if (Buffer.compare(previousHash, hash) !== 0) return false;
-      const signer = verifySignature(block.header, payloadTypeOf(BlockHeaderSchema), chain.trust.at(timeUnixMs));
+      const signer = verifySignature(block.header, payloadTypeOf(BlockHeaderSchema), chain.trust.wholeAt(timeUnixMs));
       return (
         signer.identity === next.proposer && Buffer.compare(sha256(signer.publicKey.spki), next.publicKeySha256) === 0
       );

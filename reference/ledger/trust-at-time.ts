@@ -33,6 +33,8 @@ const CACHE_SIZE = 4096;
 export class TrustAtTime {
   readonly #trust: LedgerTrust;
   readonly #verdicts = new Map<string, Verdict>();
+  /** Fingerprints of signers, with those of the certificates that came along, where these are what has to come along. */
+  readonly #whole = new Set<string>();
   /** Fingerprints of authorities that were found to be genuine. */
   readonly #issued = new Set<string>();
 
@@ -49,6 +51,34 @@ export class TrustAtTime {
         return certificate;
       },
     };
+  }
+
+  /**
+   * Likewise for the signer of a block's header, whose certificates no signature and no hash covers: also that all have come along, every
+   * authority from the signer's issuer up to the one below the root, in this order.
+   */
+  wholeAt(timeUnixMs: bigint): Trust {
+    const { verify } = this.at(timeUnixMs);
+    return {
+      verify: (leafDer, intermediates) => {
+        const certificate = this.#verify(leafDer, Number(timeUnixMs));
+        this.#assertWhole(certificate, intermediates);
+        return verify(leafDer, intermediates);
+      },
+    };
+  }
+
+  #assertWhole({ fingerprint, chain }: Verdict["certificate"], certificates: readonly Uint8Array[]): void {
+    if (chain === undefined) return;
+    const key = [fingerprint, ...certificates.map(fingerprintOf)].join(" ");
+    if (this.#whole.has(key)) return;
+    const wanted = chain.slice(1).map(({ der }) => new X509Certificate(der));
+    const below = wanted.filter(({ subject, issuer }) => subject !== issuer);
+    // A renewed certificate of the same authority is the same step of the path.
+    const inPlace = certificates.every((der, at) => new X509Certificate(der).subject === below[at]?.subject);
+    if (!inPlace || certificates.length !== below.length) throw new TypeError("the path of certificates is not whole");
+    if (this.#whole.size >= CACHE_SIZE) this.#whole.clear();
+    this.#whole.add(key);
   }
 
   /**

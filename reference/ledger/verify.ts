@@ -1,14 +1,17 @@
 // What anyone can check alone, with the trust anchors and no connection: one transaction with its evidence, or a whole chain, block by block
 // (clause 6, S4). A fault names the place.
+import { X509Certificate } from "node:crypto";
 import { fromBinary } from "@bufbuild/protobuf";
-import { SignedEnvelopeSchema } from "../../gen/x1410/v1/envelope_pb.ts";
+import { type SignedEnvelope, SignedEnvelopeSchema } from "../../gen/x1410/v1/envelope_pb.ts";
 import {
   type Block,
   type BlockHeader,
   BlockHeaderSchema,
   BlockReceiptSchema,
   type InclusionProof,
+  RejectionReason,
   type Transaction,
+  TransactionOutcome,
   TransactionSchema,
 } from "../../gen/x1410/v1/ledger_pb.ts";
 import { payloadTypeOf } from "../envelope/sign.ts";
@@ -86,7 +89,7 @@ function judge(evidence: Evidence, trust: TrustAtTime, networkId: string | undef
   assert("proof-transaction", Buffer.compare(proof.transaction, evidence.envelope) === 0, "is another transaction");
   const proposer = attempt("header-signature", () => {
     if (proof.header === undefined) throw new TypeError("no header");
-    return verifySignature(proof.header, payloadTypeOf(BlockHeaderSchema), at);
+    return verifySignature(proof.header, payloadTypeOf(BlockHeaderSchema), trust.wholeAt(header.timeUnixMs));
   });
   assert("header-signature", proposer.identity === header.proposer, `signed by ${proposer.identity}`);
   assert("header-signature", header.proposer.startsWith("urn:x1410:entity:ledger:"), "not signed by a ledger node");
@@ -96,7 +99,7 @@ function judge(evidence: Evidence, trust: TrustAtTime, networkId: string | undef
   const { index, path } = proof;
   const included = verifyInclusion(proof.transaction, index, header.transactionCount, path, header.transactionsRoot);
   assert("inclusion", included, "the path does not lead to the block's root");
-  return { valid: true, transaction, header, nodes: holders(evidence, proof, header, at) };
+  return { valid: true, transaction, header, nodes: holders(evidence, proof, header, trust) };
 }
 
 /** The receipt must say what the evidence shows; each node's signed word must be about this very block. */
@@ -104,29 +107,51 @@ function holders(
   { receipt, transactionId }: Evidence,
   { header: signed, index }: InclusionProof,
   header: BlockHeader,
-  at: ReturnType<TrustAtTime["at"]>,
+  trust: TrustAtTime,
 ): string[] {
   const nodes = new Set([header.proposer]);
   if (receipt === undefined) return [...nodes];
   const hash = blockHash(signed?.payload ?? new Uint8Array());
   const consistent =
     receipt.transactionId === transactionId &&
+    receipt.outcome === TransactionOutcome.ACCEPTED &&
+    receipt.rejection === RejectionReason.UNSPECIFIED &&
     receipt.blockHeight === header.height &&
     receipt.index === index &&
     Buffer.compare(receipt.blockHash, hash) === 0;
   assert("receipt", consistent, "says something else than the proof");
-  for (const envelope of receipt.distribution) {
-    const { message, signer } = attempt("distribution", () => verifyEnvelope(envelope, BlockReceiptSchema, at));
-    const about =
-      message.node === signer.identity &&
-      signer.identity.startsWith("urn:x1410:entity:ledger:") &&
-      message.networkId === header.networkId &&
-      message.height === header.height &&
-      Buffer.compare(message.blockHash, hash) === 0;
-    assert("distribution", about, `the receipt of ${signer.identity} is for something else`);
-    nodes.add(signer.identity);
-  }
+  for (const envelope of receipt.distribution)
+    nodes.add(attempt("distribution", () => verifyReceipt(envelope, signed?.payload ?? new Uint8Array(), trust)));
   return [...nodes];
+}
+
+/**
+ * Verifies a node's word that it holds the block of this header, and answers which node.
+ * @throws ConnectError of the signature, TypeError where it is for something else
+ */
+export function verifyReceipt(envelope: SignedEnvelope, header: Uint8Array, trust: TrustAtTime): string {
+  const { networkId, height, timeUnixMs } = decodeHeader(header);
+  const at = trust.at(timeOfReceipt(envelope, timeUnixMs));
+  const { message, signer } = verifyEnvelope(envelope, BlockReceiptSchema, at);
+  const about =
+    message.node === signer.identity &&
+    signer.identity.startsWith("urn:x1410:entity:ledger:") &&
+    message.networkId === networkId &&
+    message.height === height &&
+    Buffer.compare(message.blockHash, blockHash(header)) === 0;
+  if (!about) throw new TypeError(`the receipt of ${signer.identity} is for something else`);
+  return signer.identity;
+}
+
+/**
+ * A receipt has no time of its own. It is judged at that of its block; where the node was away, and signed later under a certificate that is
+ * newer than the block, at the first moment of that.
+ */
+function timeOfReceipt({ signatures }: SignedEnvelope, blockTime: bigint): bigint {
+  const leaf = signatures[0]?.certificate?.certificates[0];
+  if (leaf === undefined) return blockTime;
+  const from = BigInt(new X509Certificate(leaf).validFromDate.getTime());
+  return from > blockTime ? from : blockTime;
 }
 
 function attempt<T>(fault: CommittedFault, check: () => T): T {

@@ -19,8 +19,9 @@ import { grpcTransport } from "../communications/grpc-transport.ts";
 import { DataConsumer } from "../data-consumer/consumer.ts";
 import { Policies } from "../data-provider/policies.ts";
 import { DataProvider } from "../data-provider/provider.ts";
-import { openNodeDatabase, TemporaryState } from "../ledger/audit-source.ts";
+import { TemporaryState } from "../ledger/audit-source.ts";
 import { decodeEnvelope } from "../ledger/block.ts";
+import { openNodeDatabase } from "../ledger/stored-node.ts";
 import { verifyChain } from "../ledger/verify.ts";
 import { jsonTable, type Store, textTable } from "../store/durable-batch.ts";
 import { readProfile, tlsCredentials } from "../user/profile.ts";
@@ -198,8 +199,9 @@ async function storesAgree(): Promise<void> {
         yield block;
       }
     }
-    expect(await verifyChain(blocks(), { trust: pki.verifier(), state })).toMatchObject({ intact: true });
-    expect(await source.stateFault(state)).toBeUndefined();
+    const verdict = await verifyChain(blocks(), { trust: pki.verifier(), state });
+    expect(verdict).toMatchObject({ intact: true });
+    expect(await source.storedFault(state, verdict.head)).toBeUndefined();
   } finally {
     await state.remove();
     await source.close();

@@ -4,8 +4,8 @@ import { join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { Level, type OpenOptions } from "level";
 import { makeDirectory, PRIVATE_FILE, PUBLIC_FILE, readIfPresent, writeDurably } from "../../certs/durable-file.ts";
+import { checkClosed, stateClosed, withdrawClosed } from "../store/closing-statement.ts";
 import { checkDatabase } from "../store/leveldb-check.ts";
-import { checkClosed, stateClosed, withdrawClosed } from "./closing-statement.ts";
 
 /** A data directory that cannot be used; the message says why and how to mend it. */
 export class DataDirectoryError extends Error {

@@ -125,3 +125,35 @@ test("a log whose last entry a crash cut short passes, as LevelDB recovers it", 
   writeFileSync(log, Buffer.concat([whole.subarray(0, whole.length - 20), Buffer.alloc(5000)]));
   await checkDatabase(copy);
 });
+
+test("the last entry of a log whose length is altered is damage: its checksum fits another length, which no crash brings about", async () => {
+  const copy = copied();
+  const log = join(copy, dataFiles().find((name) => name.endsWith(".log")) ?? "");
+  const whole = readFileSync(log);
+  for (let at = whole.length - 400; at < whole.length; at++) {
+    for (const mask of [0x01, 0x80]) {
+      const altered = Buffer.from(whole);
+      altered[at] = (altered[at] ?? 0) ^ mask;
+      writeFileSync(log, altered);
+      await expect(checkDatabase(copy, { contents: false }), `at ${at}`).rejects.toThrow("is altered at");
+    }
+  }
+});
+
+test("where entries are cut short is answered, also between two pieces of one and in the list of tables; closed in order, it is damage", async () => {
+  expect(await checkDatabase(database)).toEqual([]);
+  const copy = copied();
+  const name = dataFiles().find((name) => name.endsWith(".log")) ?? "";
+  const log = join(copy, name);
+  const whole = readFileSync(log);
+  // A log's block of 32 KiB ends within an entry, of which the first piece is whole.
+  writeFileSync(log, whole.subarray(0, 32_768));
+  expect(await checkDatabase(copy)).toEqual([expect.stringMatching(`^${name} at \\d+$`)]);
+  await expect(checkDatabase(copy, { closed: true })).rejects.toThrow(`${name} is altered at`);
+  writeFileSync(log, whole);
+  const manifest = dataFiles().find((name) => name.startsWith("MANIFEST")) ?? "";
+  const list = readFileSync(join(copy, manifest));
+  writeFileSync(join(copy, manifest), Buffer.concat([list, Buffer.from([1, 2, 3])]));
+  expect(await checkDatabase(copy)).toEqual([`${manifest} at ${list.length}`]);
+  await expect(checkDatabase(copy, { closed: true })).rejects.toThrow(`${manifest} is altered at ${list.length}`);
+});

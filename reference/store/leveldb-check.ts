@@ -3,7 +3,7 @@
 import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { ByteReader } from "./byte-reader.ts";
-import { readLog } from "./leveldb-log.ts";
+import { type LogContents, readLog } from "./leveldb-log.ts";
 import { checkTable } from "./leveldb-table.ts";
 
 /** A database that was altered since LevelDB wrote it; the message says which file and what. */
@@ -15,9 +15,10 @@ export class DatabaseDamage extends Error {
  * Reads the database, which no process may have open, and changes nothing. Its last entries cut off look as after a crash, and are not
  * found. Without `contents` tables are only there and of their size, which takes as long for many as for few.
  * Where it was `closed` in order, not even a last entry may be cut short.
+ * @returns where entries are cut short
  * @throws DatabaseDamage, or the file system's error
  */
-export async function checkDatabase(directory: string, { contents = true, closed = false } = {}): Promise<void> {
+export async function checkDatabase(directory: string, { contents = true, closed = false } = {}): Promise<string[]> {
   const names: string[] = await readdir(directory).catch((cause: NodeJS.ErrnoException) => {
     if (cause.code === "ENOENT") return [];
     throw cause;
@@ -25,13 +26,21 @@ export async function checkDatabase(directory: string, { contents = true, closed
   if (!names.includes("CURRENT")) {
     const orphan = names.find((name) => /\.(ldb|sst)$|^\d+\.log$/.test(name));
     if (orphan !== undefined) throw new DatabaseDamage("CURRENT is missing");
-    return;
+    return [];
   }
   const [, current] = /^(MANIFEST-\d+)\n$/.exec(await readFile(join(directory, "CURRENT"), "latin1")) ?? [];
   if (current === undefined) throw new DatabaseDamage("CURRENT is altered");
   if (!names.includes(current)) throw new DatabaseDamage(`${current} is missing`);
   const read = (name: string) => readFile(join(directory, name));
-  const { log, tables } = stateOf(current, await read(current));
+  const cutShort: string[] = [];
+  const check = (name: string, { damagedAt, cutShortAt }: LogContents): void => {
+    const at = closed ? (damagedAt ?? cutShortAt) : damagedAt;
+    if (at !== undefined) throw new DatabaseDamage(`${name} is altered at ${at}`);
+    if (cutShortAt !== undefined) cutShort.push(`${name} at ${cutShortAt}`);
+  };
+  const manifest = readLog(await read(current));
+  check(current, manifest);
+  const { log, tables } = stateOf(current, manifest.records);
   for (const [number, size] of tables) {
     const name = [".ldb", ".sst"].map((ending) => fileName(number, ending)).find((name) => names.includes(name));
     if (name === undefined) throw new DatabaseDamage(`${fileName(number, ".ldb")} is missing`);
@@ -43,10 +52,9 @@ export async function checkDatabase(directory: string, { contents = true, closed
   if (log > 0 && !names.includes(fileName(log, ".log")))
     throw new DatabaseDamage(`${fileName(log, ".log")} is missing`);
   for (const name of names.filter((name) => /^\d+\.log$/.test(name) && Number.parseInt(name, 10) >= log)) {
-    const { damagedAt, cutShortAt } = readLog(await read(name));
-    const at = closed ? (damagedAt ?? cutShortAt) : damagedAt;
-    if (at !== undefined) throw new DatabaseDamage(`${name} is altered at ${at}`);
+    check(name, readLog(await read(name)));
   }
+  return cutShort;
 }
 
 interface State {
@@ -56,9 +64,7 @@ interface State {
   readonly tables: ReadonlyMap<number, number>;
 }
 
-function stateOf(name: string, manifest: Buffer): State {
-  const { records, damagedAt } = readLog(manifest);
-  if (damagedAt !== undefined) throw new DatabaseDamage(`${name} is altered at ${damagedAt}`);
+function stateOf(name: string, records: readonly Uint8Array[]): State {
   const state = { log: -1, tables: new Map<number, number>() };
   for (const record of records) {
     const reader = new ByteReader(record);

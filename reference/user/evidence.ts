@@ -47,10 +47,11 @@ export function checkEvidence(
   const signedHeader = proof?.header;
   if (proof === undefined || signedHeader === undefined)
     throw new EvidenceError("the management gave no proof that it is on the ledger");
-  const trust = held("block header", () =>
-    new TrustAtTime(known.trust).at(decodeHeader(signedHeader.payload).timeUnixMs),
-  );
-  const header = held("block header", () => verifyEnvelope(signedHeader, BlockHeaderSchema, trust));
+  const atTime = new TrustAtTime(known.trust);
+  const header = held("block header", () => {
+    const whole = atTime.wholeAt(decodeHeader(signedHeader.payload).timeUnixMs);
+    return verifyEnvelope(signedHeader, BlockHeaderSchema, whole);
+  });
   const { proposer, networkId, transactionCount, transactionsRoot, height, timeUnixMs } = header.message;
   const isNode = known.network.ledgerNodes.some(({ entity }) => entity?.identity === proposer);
   if (header.signer.identity !== proposer || !isNode)
@@ -59,7 +60,7 @@ export function checkEvidence(
   if (!verifyInclusion(proof.transaction, proof.index, transactionCount, proof.path, transactionsRoot))
     throw new EvidenceError(`the transaction is not in block ${height}`);
   const { message, signer } = held("transaction", () =>
-    verifyEnvelope(fromBinary(SignedEnvelopeSchema, proof.transaction), TransactionSchema, trust),
+    verifyEnvelope(fromBinary(SignedEnvelopeSchema, proof.transaction), TransactionSchema, atTime.at(timeUnixMs)),
   );
   if (signer.identity !== known.managementIdentity || message.signer !== signer.identity)
     throw new EvidenceError(`the transaction is signed by ${signer.identity}, not by ${known.managementIdentity}`);

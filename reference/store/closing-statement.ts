@@ -2,7 +2,7 @@
 import { readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { PRIVATE_FILE, readIfPresent, syncDirectory, writeDurably } from "../../certs/durable-file.ts";
-import { DatabaseDamage } from "../store/leveldb-check.ts";
+import { DatabaseDamage } from "./leveldb-check.ts";
 
 const fileName = "closed.json";
 

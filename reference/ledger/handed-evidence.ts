@@ -1,0 +1,137 @@
+// Evidence as servers hand it out, in JSON: with a proof and openings comes what they are about, an access record or a policy. All of it may have
+// been altered since, so all of it is held against the transaction; what the ledger says nothing of is named.
+import { equals, fromBinary, fromJson, type JsonValue } from "@bufbuild/protobuf";
+import { type AccessRecord, AccessRecordSchema, PolicyState } from "../../gen/x1410/v1/data_sharing_pb.ts";
+import { type PolicyRecord, PolicyRecordSchema } from "../../gen/x1410/v1/data_sharing_policy_pb.ts";
+import {
+  type CommitmentOpening,
+  CommitmentOpeningSchema,
+  InclusionProofSchema,
+  type Transaction,
+  TransactionReceiptSchema,
+} from "../../gen/x1410/v1/ledger_pb.ts";
+import { contractAddress } from "../communications/address.ts";
+import { decodeEnvelope, transactionIdOf } from "./block.ts";
+import { checkOpening, commitmentsOf } from "./commitment.ts";
+import type { Evidence } from "./verify.ts";
+
+export interface HandedEvidence extends Evidence {
+  readonly openings: readonly CommitmentOpening[];
+  readonly record?: AccessRecord;
+  readonly policy?: PolicyRecord;
+  /** Parts that are of no kind known here. */
+  readonly others: readonly string[];
+}
+
+/** Something that was handed out and is not what stands on the ledger; the message says what. */
+export class HandedFault extends Error {
+  override readonly name = "HandedFault";
+}
+
+/** What was found to hold. */
+export interface HandedVerdict {
+  readonly opened: readonly CommitmentOpening[];
+  /** Commitments without an opening. */
+  readonly sealed: readonly string[];
+  /** Openings of what an earlier transaction commits to: this one cannot show that they are right. */
+  readonly elsewhere: readonly string[];
+  /** What the record or policy says and the ledger does not. */
+  readonly unproven: readonly string[];
+}
+
+/** @throws SyntaxError, or the parser's error */
+export function parseEvidence(json: string): HandedEvidence {
+  const message = JSON.parse(json) as { [name: string]: JsonValue | undefined };
+  if (typeof message !== "object" || message === null || message["proof"] === undefined)
+    throw new SyntaxError("the proof is missing");
+  const proof = fromJson(InclusionProofSchema, message["proof"]);
+  const record = message["record"] === undefined ? undefined : fromJson(AccessRecordSchema, message["record"]);
+  const policy = message["policyId"] === undefined ? undefined : fromJson(PolicyRecordSchema, message as JsonValue);
+  const top = message["receipt"] === undefined ? undefined : fromJson(TransactionReceiptSchema, message["receipt"]);
+  const receipt = top ?? record?.receipt;
+  const openings = ((message["openings"] ?? []) as JsonValue[]).map((one) => fromJson(CommitmentOpeningSchema, one));
+  const known = new Set(["proof", "openings", "record", "receipt"]);
+  return {
+    transactionId: receipt?.transactionId ?? transactionIdOf(decodeEnvelope(proof.transaction).payload),
+    envelope: proof.transaction,
+    proof,
+    openings,
+    ...(receipt && { receipt }),
+    ...(record && { record }),
+    ...(policy && { policy }),
+    others: policy === undefined ? Object.keys(message).filter((name) => !known.has(name)) : [],
+  };
+}
+
+/** Holds what came with a proof against the transaction that the proof has shown to be on the ledger. @throws HandedFault */
+export function checkHanded(
+  { openings, record, policy }: HandedEvidence,
+  { action, networkId }: Pick<Transaction, "action" | "networkId">,
+): HandedVerdict {
+  const commitments = commitmentsOf(action);
+  const opened: CommitmentOpening[] = [];
+  const elsewhere: string[] = [];
+  for (const opening of openings) {
+    const commitment = commitments.find(({ name }) => name === opening.name);
+    // A policy keeps the openings of its terms when it is withdrawn; the withdrawal commits to itself alone.
+    if (commitment === undefined && action.case === "withdrawContract") {
+      elsewhere.push(opening.name);
+      continue;
+    }
+    if (commitment === undefined || !checkOpening(commitment, opening))
+      throw new HandedFault(`the opening of "${opening.name}" does not open what is on the ledger`);
+    opened.push(opening);
+  }
+  if (record !== undefined) checkRecord(record, opened, action, networkId);
+  if (policy !== undefined) checkPolicy(policy, opened, action, networkId);
+  const sealed = commitments.map(({ name }) => name).filter((name) => opened.every((one) => one.name !== name));
+  return { opened, sealed, elsewhere, unproven: unprovenOf(record, policy, elsewhere) };
+}
+
+function checkRecord(
+  record: AccessRecord,
+  opened: readonly CommitmentOpening[],
+  action: Transaction["action"],
+  networkId: string,
+): void {
+  const isAccess =
+    action.case === "recordAccess" &&
+    action.value.accessId === record.accessId &&
+    contractAddress(networkId, action.value.contractId) === record.contractAddress;
+  if (!isAccess) throw new HandedFault("the transaction is not that of the access record");
+  const value = opened.find(({ name }) => name === "record")?.value;
+  if (value === undefined) throw new HandedFault('nothing opens "record": the access record cannot be checked');
+  const { receipt: _receipt, ...rest } = record;
+  if (!equals(AccessRecordSchema, fromBinary(AccessRecordSchema, value), { ...rest, note: "", archived: false }))
+    throw new HandedFault("the access record is not the one that the ledger commits to");
+}
+
+function checkPolicy(
+  policy: PolicyRecord,
+  opened: readonly CommitmentOpening[],
+  action: Transaction["action"],
+  networkId: string,
+): void {
+  const isContract =
+    (action.case === "createContract" || action.case === "updateContract" || action.case === "withdrawContract") &&
+    action.value.contractId === policy.policyId &&
+    contractAddress(networkId, action.value.contractId) === policy.contractAddress;
+  if (!isContract) throw new HandedFault("the transaction is not that of the policy");
+  if ((policy.state === PolicyState.WITHDRAWN) !== (action.case === "withdrawContract"))
+    throw new HandedFault(`the state of the policy is not what ${action.case} makes of it`);
+  if (action.case === "withdrawContract") return;
+  const value = opened.find(({ name }) => name === "signed-policy")?.value;
+  if (value === undefined) throw new HandedFault('nothing opens "signed-policy": the policy cannot be checked');
+  if (Buffer.compare(value, policy.signedPolicy?.payload ?? new Uint8Array()) !== 0)
+    throw new HandedFault("the policy is not the one that the ledger commits to");
+}
+
+function unprovenOf(
+  record: AccessRecord | undefined,
+  policy: PolicyRecord | undefined,
+  elsewhere: readonly string[],
+): string[] {
+  const own = record === undefined ? [] : [record.note === "" ? "" : "note", record.archived ? "archived" : ""];
+  const ofPolicy = policy === undefined ? [] : ["version", "submittedAt", elsewhere.length > 0 ? "signedPolicy" : ""];
+  return [...own, ...ofPolicy].filter((name) => name !== "");
+}
