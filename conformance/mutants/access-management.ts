@@ -1,19 +1,53 @@
 // Faulty access management, token management and permission management (clauses 6.2.2, 7.2.3, 7.2.4).
-import { create } from "@bufbuild/protobuf";
+import { randomBytes } from "node:crypto";
+import { create, fromBinary } from "@bufbuild/protobuf";
 import {
   DataSharingAccessService,
   type RequestAccessResponse,
   RequestAccessResponseSchema,
 } from "../../gen/x1410/v1/data_sharing_access_pb.ts";
+import { type RequestedPermission, RequestedPermissionSchema } from "../../gen/x1410/v1/data_sharing_pb.ts";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
+import { TokenService } from "../../gen/x1410/v1/token_pb.ts";
+import { signMessage } from "../../reference/envelope/sign.ts";
 import { accepting } from "./accepting.ts";
 import { type Alteration, type Mutant, unary } from "./mutant.ts";
-import { withClaims } from "./token-claims.ts";
+import { type Claims, withClaims, withOwnKey } from "./token-claims.ts";
 
 const { requestAccess, listUsageRecords } = DataSharingAccessService.method;
 
 /** The last grant of this process, which a management that does not count would give again. */
 let lastGrant: RequestAccessResponse | undefined;
+
+/** Requested permissions with other terms, which the management has signed. */
+const rightlySigned: readonly (Pick<Mutant, "id" | "breaks" | "expectation"> & {
+  readonly alter: (permission: RequestedPermission) => void;
+})[] = [
+  {
+    id: "apm-grants-more",
+    breaks: "the requested permission allows an access more than the provider set",
+    expectation: "access 1 of 3",
+    alter: (permission) => {
+      permission.accessTimes += 1;
+    },
+  },
+  {
+    id: "apm-lets-it-be-kept",
+    breaks: "the requested permission does not say read-only where the provider did",
+    expectation: "read-only",
+    alter: (permission) => {
+      permission.readOnly = false;
+    },
+  },
+  {
+    id: "apm-lives-on",
+    breaks: "the requested permission expires a day late",
+    expectation: "the expiration that the provider set",
+    alter: ({ expiration }) => {
+      if (expiration !== undefined) expiration.seconds += 86_400n;
+    },
+  },
+];
 
 export const accessManagementMutants: readonly Mutant[] = [
   {
@@ -61,6 +95,7 @@ export const accessManagementMutants: readonly Mutant[] = [
     clause: "7.2.3",
     breaks: "the requested permission is not what the management signed",
     foundBy: ["TP/DSSM/DSAM/BV-06"],
+    expectation: "SIGNATURE_INVALID",
     alterations: [
       onGranted((grant) => {
         const envelope = grant.requestedPermission;
@@ -71,6 +106,14 @@ export const accessManagementMutants: readonly Mutant[] = [
       }),
     ],
   },
+  ...rightlySigned.map(
+    ({ alter, ...row }): Mutant => ({
+      ...row,
+      clause: "7.2.3",
+      foundBy: ["TP/DSSM/DSAM/BV-06"],
+      alterations: [onSignedPermission(alter)],
+    }),
+  ),
   {
     id: "dsam-address-of-another-key",
     clause: "7.3.2",
@@ -113,21 +156,45 @@ export const accessManagementMutants: readonly Mutant[] = [
     clause: "6.2.2",
     breaks: "the token is bound to no certificate",
     foundBy: ["TP/DSSM/TM/BV-01"],
-    alterations: [onToken(({ cnf: _, ...claims }) => claims)],
+    expectation: "bound to the consumer's certificate",
+    alterations: reissued(({ cnf: _, ...claims }) => claims),
   },
   {
     id: "tm-token-for-everyone",
     clause: "6.2.2",
     breaks: "the token is meant for any key storage server",
     foundBy: ["TP/DSSM/TM/BV-01"],
-    alterations: [onToken((claims) => ({ ...claims, aud: "urn:x1410:entity:kss:any" }))],
+    expectation: "the one key storage server as audience",
+    alterations: reissued((claims) => ({ ...claims, aud: "urn:x1410:entity:kss:any" })),
   },
   {
     id: "tm-token-lives-on",
     clause: "6.2.2",
     breaks: "the token lives for an hour",
     foundBy: ["TP/DSSM/TM/BV-01"],
-    alterations: [onToken((claims) => ({ ...claims, exp: Number(claims["iat"]) + 3600 }))],
+    expectation: "a lifetime of five minutes at most",
+    alterations: reissued((claims) => ({ ...claims, exp: Number(claims["iat"]) + 3600 })),
+  },
+  {
+    id: "tm-token-of-another-key",
+    clause: "6.2.2",
+    breaks: "the token names another key than the one that was granted",
+    foundBy: ["TP/DSSM/TM/BV-01"],
+    expectation: "the key and the access",
+    alterations: reissued((claims) => ({
+      ...claims,
+      authorization_details: [
+        { ...(claims["authorization_details"] as readonly object[])[0], key_id: randomBytes(16).toString("hex") },
+      ],
+    })),
+  },
+  {
+    id: "tm-forges-its-signature",
+    clause: "6.2.2",
+    breaks: "the token is signed with a key that ListTokenKeys does not have",
+    foundBy: ["TP/DSSM/TM/BV-01"],
+    expectation: "a token that the published keys verify",
+    alterations: reissued((claims) => claims).slice(0, 1),
   },
 ];
 
@@ -135,8 +202,32 @@ function onGranted(alter: (grant: RequestAccessResponse) => RequestAccessRespons
   return unary(requestAccess, (original) => async (request, context) => alter(await original(request, context)));
 }
 
-function onToken(alter: (claims: Record<string, unknown>) => Record<string, unknown>): Alteration {
-  return onGranted((grant) => ({ ...grant, accessToken: withClaims(grant.accessToken, alter) }));
+/** The requested permission altered, and signed again by the management. */
+function onSignedPermission(alter: (permission: RequestedPermission) => void): Alteration {
+  return {
+    method: requestAccess,
+    wrap: (original, signer) => async (input, context) => {
+      const grant = (await original(input, context)) as RequestAccessResponse;
+      if (grant.requestedPermission === undefined || signer === undefined) return grant;
+      const permission = fromBinary(RequestedPermissionSchema, grant.requestedPermission.payload);
+      alter(permission);
+      return { ...grant, requestedPermission: signMessage(signer("dssm"), RequestedPermissionSchema, permission) };
+    },
+  };
+}
+
+/** Tokens with other claims, signed with a key that ListTokenKeys has as well: nothing but the claims is wrong. */
+function reissued(alter: Claims): [Alteration, ...Alteration[]] {
+  return [
+    unary(requestAccess, (original) => async (request, context) => {
+      const grant = await original(request, context);
+      return { ...grant, accessToken: await withClaims(grant.accessToken, alter) };
+    }),
+    unary(TokenService.method.listTokenKeys, (original) => async (request, context) => {
+      const answer = await original(request, context);
+      return { ...answer, jwks: await withOwnKey(answer.jwks) };
+    }),
+  ];
 }
 
 /** Gives the last grant where the reference refuses for `reason`. */

@@ -4,6 +4,7 @@ import type { HandlerContext } from "@connectrpc/connect";
 import { AccessControl } from "../../reference/communications/access-control.ts";
 import type { Guard } from "../../reference/communications/guard.ts";
 import type { Registration } from "../../reference/communications/service.ts";
+import type { Signer } from "../../reference/envelope/signer.ts";
 import type { HarnessAuthority } from "../harness/harness-authority.ts";
 import type { PurposeId } from "../purposes/purpose.ts";
 import type { EntityRole, TargetEntity } from "../target.ts";
@@ -18,6 +19,8 @@ export interface Mutant {
   readonly breaks: string;
   /** The purposes that must find it: each of them has to fail on it. */
   readonly foundBy: readonly [PurposeId, ...PurposeId[]];
+  /** What each of them must say that it expected: a mutant that is found for another reason proves nothing of the check it is for. */
+  readonly expectation?: string;
   /** What handlers answer otherwise. */
   readonly alterations?: readonly Alteration[];
   /** What is not looked at before a handler has its turn. */
@@ -43,8 +46,11 @@ export interface StandIn {
 
 export interface Alteration {
   readonly method: DescMethod;
-  readonly wrap: (original: Handler) => Handler;
+  /** `signer` signs as the entities of the altered stack do, where what they sign is to say something else. */
+  readonly wrap: (original: Handler, signer?: SignerOf) => Handler;
 }
+
+export type SignerOf = (role: EntityRole) => Signer;
 
 type Unary<I, O> = (request: I, context: HandlerContext) => Promise<O>;
 
@@ -80,21 +86,22 @@ export function streaming<M extends DescMethodServerStreaming>(
 export function alterable(
   registrations: readonly Registration[],
   active: () => Mutant | undefined,
+  signer: SignerOf,
 ): readonly Registration[] {
   return registrations.map(({ service, implementation }) => {
     const handlers = implementation as Readonly<Record<string, Handler | undefined>>;
     const entries = service.methods.flatMap((method) => {
       const original = handlers[method.localName];
-      return original === undefined ? [] : [[method.localName, altered(method, original, active)]];
+      return original === undefined ? [] : [[method.localName, altered(method, original, active, signer)]];
     });
     return { service, implementation: Object.fromEntries(entries) } as Registration;
   });
 }
 
-function altered(method: DescMethod, original: Handler, active: () => Mutant | undefined): Handler {
+function altered(method: DescMethod, original: Handler, active: () => Mutant | undefined, signer: SignerOf): Handler {
   return (input, context) => {
     const alteration = active()?.alterations?.find((each) => each.method === method);
-    return (alteration?.wrap(original) ?? original)(input, context);
+    return (alteration?.wrap(original, signer) ?? original)(input, context);
   };
 }
 

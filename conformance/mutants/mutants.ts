@@ -1,5 +1,6 @@
 // Faulty servers: each mutant in turn under the purposes that must find it. One that not all of them find has survived, and what it breaks is
 // then not checked by anything.
+import { createSigner } from "../../reference/envelope/signer.ts";
 import { execute } from "../execution.ts";
 import type { Purpose } from "../purposes/purpose.ts";
 import { type ReferenceSubset, referenceSubset } from "../reference-subsets.ts";
@@ -11,7 +12,7 @@ import { communicationsMutants } from "./communications.ts";
 import { dataStorageServerMutants } from "./data-storage-server.ts";
 import { keyStorageServerMutants } from "./key-storage-server.ts";
 import { ledgerEvidenceMutants } from "./ledger-evidence.ts";
-import { alterable, alterableGuards, type Mutant } from "./mutant.ts";
+import { alterable, alterableGuards, type Mutant, type SignerOf } from "./mutant.ts";
 import { policyManagementMutants } from "./policy-management.ts";
 import { skippedCheckMutants } from "./skipped-checks.ts";
 import { validManagementMutants } from "./valid-management.ts";
@@ -51,8 +52,14 @@ export function found({ missed }: Trial): boolean {
 /** Tries mutants over one stack whose entities become one after the other; first none, on which every purpose concerned must pass. */
 export async function tryMutants(chosen: readonly Mutant[], { wide = false, onTrial }: TrialOptions = {}) {
   let active: Mutant | undefined;
+  const signer: SignerOf = (role) => {
+    const { authority } = reference.harness;
+    if (authority === undefined) throw new Error("this harness has no authority of its own");
+    const { privateKeyPem, chainPem } = authority.kept(role, "local", []);
+    return createSigner({ privateKeyPem, certificateChainPem: chainPem });
+  };
   const reference = await referenceSubset(entityRoles, {
-    alter: (registrations) => alterable(registrations, () => active),
+    alter: (registrations) => alterable(registrations, () => active, signer),
     alterGuards: (guards, door) => alterableGuards(guards, door, () => active),
   });
   try {
@@ -79,13 +86,17 @@ async function tried(reference: ReferenceSubset, mutant: Mutant, list: readonly 
   try {
     const results = await perform(standIn?.reference ?? reference, list);
     const failed = results.filter(({ verdict }) => verdict === "FAIL");
+    const { foundBy, expectation = "" } = mutant;
     const missed = results.filter(
-      ({ id, verdict }) => verdict !== "FAIL" && (mutant.foundBy as readonly string[]).includes(id),
+      ({ id, verdict, expected, actual }) =>
+        (foundBy as readonly string[]).includes(id) &&
+        // Of a procedure the step that failed says what it expected.
+        (verdict !== "FAIL" || !`${expected}; ${actual}`.includes(expectation)),
     );
     return {
       mutant,
       failed: failed.map(({ id, expected }) => ({ id, expected })),
-      missed: missed.map(({ id, verdict, actual }) => `${id} ${verdict} ${actual}`.trim()),
+      missed: missed.map(({ id, verdict, expected, actual }) => `${id} ${verdict} ${expected}; ${actual}`),
     };
   } finally {
     await standIn?.close();
