@@ -15,6 +15,7 @@ import { ledgerEvidenceMutants } from "./ledger-evidence.ts";
 import { alterable, alterableGuards, type Mutant, type SignerOf } from "./mutant.ts";
 import { policyManagementMutants } from "./policy-management.ts";
 import { skippedCheckMutants } from "./skipped-checks.ts";
+import { statedValueMutants } from "./stated-values.ts";
 import { validManagementMutants } from "./valid-management.ts";
 import { validStorageMutants } from "./valid-storage.ts";
 
@@ -24,6 +25,7 @@ export const mutants: readonly Mutant[] = [
   ...policyManagementMutants,
   ...ledgerEvidenceMutants,
   ...accessManagementMutants,
+  ...statedValueMutants,
   ...keyStorageServerMutants,
   ...dataStorageServerMutants,
   ...validStorageMutants,

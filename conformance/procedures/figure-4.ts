@@ -5,6 +5,7 @@ import { same } from "../roles/user.ts";
 import type { Cast } from "./cast.ts";
 import { alreadyDesensitized } from "./collection.ts";
 import { expect, type Procedure } from "./procedure.ts";
+import { expectRecent } from "./recent-time.ts";
 
 export const figure4: Procedure<Cast> = {
   id: "F4",
@@ -25,6 +26,7 @@ export const figure4: Procedure<Cast> = {
   ],
 
   async replay({ preamble, step, consequence, unobservable }, { provider, consumer, records, leftovers }) {
+    const beganMs = Date.now();
     const shared = await preamble("a provider has shared data as in Figure 3", async () =>
       provider.share(await alreadyDesensitized(records), { accessTimes: 2, readOnly: true }, leftovers),
     );
@@ -82,10 +84,10 @@ export const figure4: Procedure<Cast> = {
       async (seen) => {
         access.serversNamed(grant);
         const usage = await provider.usageOf(shared.contractAddress);
-        expect(
-          usage.some((record) => record.accessId === grant.record?.accessId && record.kind === UsageKind.GRANTED),
-          "a usage record that the provider can read",
-        );
+        const [granted] = usage.filter(({ accessId }) => accessId === grant.record?.accessId);
+        expect(granted?.kind === UsageKind.GRANTED, "a usage record that the provider can read");
+        expectRecent(granted.occurredAt, "occurred_at of the usage record", beganMs);
+        expectRecent(granted.recordedAt, "recorded_at of the usage record", beganMs);
         seen("token, requested permission, both addresses and certificates; the provider sees the usage record");
       },
     );

@@ -30,13 +30,20 @@ export function contractOnLedger(policy: PolicyRecord, signedPolicy: SignedEnvel
   opensTo(action.value.commitments, policy.openings, signedPolicy.payload);
 }
 
+/** As above, after the policy was updated. */
+export function updateOnLedger(policy: PolicyRecord, signedUpdate: SignedEnvelope, trust: Trust): void {
+  const { action } = transactionIn(policy.proof, policy.receipt, trust);
+  expect(action.case === "updateContract", "a transaction that updates a contract");
+  expect(action.value.contractId === policy.policyId, "the contract of this policy");
+  expect(action.value.version === policy.version, "the version of this policy");
+  opensTo(action.value.commitments, policy.openings, signedUpdate.payload);
+}
+
+/** What RequestAccess and GetAccessRecord answer alike. */
+export type AccessEvidence = Pick<RequestAccessResponse, "record" | "proof" | "openings">;
+
 /** F4.4, A2.4: this access is on the ledger, under a pseudonym, and commits to what the consumer signed. */
-export function accessOnLedger(
-  grant: RequestAccessResponse,
-  request: SignedEnvelope,
-  consumer: string,
-  trust: Trust,
-): void {
+export function accessOnLedger(grant: AccessEvidence, request: SignedEnvelope, consumer: string, trust: Trust): void {
   const { action } = transactionIn(grant.proof, grant.record?.receipt, trust);
   expect(action.case === "recordAccess", "a transaction that records an access");
   expect(action.value.accessId === grant.record?.accessId, "a record of this access");

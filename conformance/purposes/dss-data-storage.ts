@@ -1,8 +1,11 @@
 // Data storage management (DSM, clause 6.2.4) of a data storage server.
+import { equals } from "@bufbuild/protobuf";
+import { TimestampSchema } from "@bufbuild/protobuf/wkt";
 import { PackageState } from "../../gen/x1410/v1/data_storage_pb.ts";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { packageAddress } from "../../reference/communications/address.ts";
 import { expect } from "../procedures/procedure.ts";
+import { expectRecent } from "../procedures/recent-time.ts";
 import { same } from "../roles/user.ts";
 import { dataStorage, registeredPackage, sha256, upload } from "./dss-stored-package.ts";
 import { type Purpose, purpose } from "./purpose.ts";
@@ -21,17 +24,25 @@ export const dataStoragePurposes: readonly Purpose[] = [
     ],
     initialState: "a provider with a certificate",
     stimulus: "RegisterPackage, StorePackage in parts, GetPackageStatus",
-    expected: "an address of its own identity and the id; size and SHA-256 of what was sent; the state STORED",
+    expected:
+      "an address of its own identity and the id; size, SHA-256 and the time of what was sent; the state STORED since then",
     likelyMistake: "the answer repeats what was announced instead of what has arrived",
     async run(t) {
       const dss = dataStorage(t.provider);
       const { packageId, address } = await registeredPackage(t);
       expect(address === packageAddress(t.target.entities.dss.identity, packageId), "an address of identity and id");
       const bytes = t.seeded(5000);
+      const beganMs = Date.now();
       const answer = await dss.storePackage(upload(packageId, bytes, {}, 2500));
       expect(answer.size === BigInt(bytes.length) && same(answer.sha256, sha256(bytes)), "size and SHA-256 as sent");
+      const { storedAt } = answer;
+      expectRecent(storedAt, "stored_at", beganMs);
       const status = await dss.getPackageStatus({ packageId });
       expect(status.state === PackageState.STORED, "the state STORED");
+      expect(
+        storedAt !== undefined && status.storedAt !== undefined && equals(TimestampSchema, status.storedAt, storedAt),
+        "the time of storage in the answer to StorePackage",
+      );
       expect(status.ownerIdentity === t.provider.identity, "the owner");
       t.seen(`${bytes.length} bytes stored at ${address}`);
     },

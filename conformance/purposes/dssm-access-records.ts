@@ -1,10 +1,13 @@
 // Access and usage records (DSAM7, UR2; clauses 6.2.2 and 7.2.4) of a data-sharing service management.
+import { equals } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { DataSharingAccessService } from "../../gen/x1410/v1/data_sharing_access_pb.ts";
-import { UsageKind, UsageReportSchema } from "../../gen/x1410/v1/data_sharing_pb.ts";
+import { AccessRecordSchema, UsageKind, UsageReportSchema } from "../../gen/x1410/v1/data_sharing_pb.ts";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { signMessage } from "../../reference/envelope/sign.ts";
+import { accessOnLedger } from "../procedures/ledger-evidence.ts";
 import { expect } from "../procedures/procedure.ts";
+import { expectRecent } from "../procedures/recent-time.ts";
 import type { User } from "../roles/user.ts";
 import { sharedData } from "./dssm-shared-data.ts";
 import { grantedAccess, refusedUse } from "./dssm-signed-requests.ts";
@@ -77,18 +80,32 @@ export const accessRecordPurposes: readonly Purpose[] = [
     title: "shows a consumer its access, with evidence that it is on the ledger",
     capabilities: ["DSAM2", "DSAM7", "C9", "S4"],
     methods: ["DataSharingAccessService/GetAccessRecord"],
-    initialState: "an access granted",
-    stimulus: "GetAccessRecord",
-    expected: "the record as answered by RequestAccess, a proof, openings",
+    initialState: "two accesses granted",
+    stimulus: "GetAccessRecord of each",
+    expected: "the record as answered by RequestAccess, and a proof and openings of this very access",
     likelyMistake: "the record is written when it is asked for, its times and numbers new",
     async run(t) {
-      const grant = await grantedAccess(t);
-      const accessId = grant.record?.accessId ?? "";
-      const answer = await accesses(t.consumer).getAccessRecord({ accessId }, t.consumer.inSession);
-      expect(answer.record?.accessId === accessId && answer.record.accessNumber === 1, "the access, number 1");
-      expect(answer.record.consumerIdentity === t.consumer.identity, "the consumer");
-      expect(answer.record.contractAddress === grant.record?.contractAddress, "the contract");
-      expect(answer.proof !== undefined && answer.openings.length > 0, "a proof and openings");
+      const beganMs = Date.now();
+      const { found } = await sharedData(t, { accessTimes: 2, readOnly: true });
+      const asked = [1, 2].map(() => ({ ...t.consumer.accessRequest(found), purpose: t.freshName("purpose") }));
+      const requests = asked.map((each) => t.consumer.signRequest(each));
+      const grants = [];
+      for (const request of requests) grants.push({ request, ...(await t.consumer.requestAccess(request)) });
+      for (const [index, { request, record: granted }] of grants.entries()) {
+        const accessId = granted?.accessId ?? "";
+        const answer = await accesses(t.consumer).getAccessRecord({ accessId }, t.consumer.inSession);
+        const { record } = answer;
+        expect(record?.accessId === accessId && record.accessNumber === index + 1, `the access, number ${index + 1}`);
+        expect(record.consumerIdentity === t.consumer.identity, "the consumer");
+        expect(record.contractAddress === found.contractAddress, "the contract");
+        expect(record.purpose === asked[index]?.purpose, "the purpose that the consumer stated");
+        expectRecent(record.accessedAt, "accessed_at", beganMs);
+        accessOnLedger(answer, request, t.consumer.identity, t.trust);
+        expect(
+          granted !== undefined && equals(AccessRecordSchema, record, granted),
+          "the record as answered by RequestAccess",
+        );
+      }
     },
   }),
   purpose({
@@ -158,9 +175,11 @@ export const accessRecordPurposes: readonly Purpose[] = [
     methods: ["DataSharingAccessService/ListUsageRecords", "DataSharingAccessService/ReportUsage"],
     initialState: "accesses of two consumers to one contract, the first of which reports an opening",
     stimulus: "ListUsageRecords by the provider, by each consumer, and by a stranger",
-    expected: "GRANTED, GRANTED, OPENED to the provider; to each consumer its own; nothing to the stranger",
+    expected:
+      "GRANTED, GRANTED, OPENED to the provider, each with its access and its times; to each consumer its own; nothing to the stranger",
     likelyMistake: "usage is shown to whoever knows the contract's address",
     async run(t) {
+      const beganMs = Date.now();
       const { found, contractAddress } = await sharedData(t, { accessTimes: 1, readOnly: true });
       const second = await t.inSession(t.secondConsumer);
       const grant = await t.consumer.requestAccess(t.consumer.signRequest(t.consumer.accessRequest(found)));
@@ -168,9 +187,17 @@ export const accessRecordPurposes: readonly Purpose[] = [
       await t.consumer.reportUsage(grant.record?.accessId ?? "", UsageKind.OPENED, "shown");
       const usage = async (user: User) =>
         (await accesses(user).listUsageRecords({ contractAddress }, user.inSession)).records;
-      const kinds = (await usage(t.provider)).map(({ kind }) => kind);
+      const told = await usage(t.provider);
+      const kinds = told.map(({ kind }) => kind);
       const { GRANTED, OPENED } = UsageKind;
       expect(kinds.join() === [GRANTED, GRANTED, OPENED].join(), "GRANTED, GRANTED and OPENED to the provider");
+      for (const record of told) {
+        expect(record.contractAddress === contractAddress, "usage of this contract");
+        expectRecent(record.occurredAt, "occurred_at", beganMs);
+        expectRecent(record.recordedAt, "recorded_at", beganMs);
+      }
+      const opened = told[2];
+      expect(opened?.accessId === grant.record?.accessId && opened?.remark === "shown", "the opening as reported");
       const own = await usage(second);
       expect(own.length === 1 && own[0]?.consumerIdentity === second.identity, "its own grant to the second consumer");
       const stranger = await t.inSession(t.secondProvider);

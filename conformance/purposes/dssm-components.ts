@@ -11,6 +11,7 @@ import { InformationSubscriptionService } from "../../gen/x1410/v1/information_s
 import { SystemManagementService } from "../../gen/x1410/v1/ledger_service_pb.ts";
 import { TokenService } from "../../gen/x1410/v1/token_pb.ts";
 import { expect } from "../procedures/procedure.ts";
+import { expectCertificateOf } from "../roles/server-certificate.ts";
 import type { User } from "../roles/user.ts";
 import type { TestCase } from "../test-case.ts";
 import { grantedAccess } from "./dssm-signed-requests.ts";
@@ -273,10 +274,8 @@ export const componentPurposes: readonly Purpose[] = [
           const { identity } = t.target.entities[role];
           const entity = network.entities.find((one) => one.identity === identity);
           expect(entity?.kind === kind, `${identity} of its kind`);
-          expect(
-            entity.endpoint !== "" && (entity.certificate?.certificates.length ?? 0) > 0,
-            "endpoint and certificate",
-          );
+          expect(entity.endpoint !== "", `an endpoint of ${identity}`);
+          expectCertificateOf(identity, entity, t.trust);
         }
       }
     },

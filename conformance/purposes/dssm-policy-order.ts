@@ -2,7 +2,9 @@
 import { type ContractNotification, PolicyState } from "../../gen/x1410/v1/data_sharing_pb.ts";
 import { PendingStorage, type WatchNotificationsResponse } from "../../gen/x1410/v1/data_sharing_policy_pb.ts";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
+import { updateOnLedger } from "../procedures/ledger-evidence.ts";
 import { expect } from "../procedures/procedure.ts";
+import { expectRecent } from "../procedures/recent-time.ts";
 import { expectRefusal } from "../refusal.ts";
 import { DataProvider } from "../roles/data-provider.ts";
 import { dataStorage } from "./dss-stored-package.ts";
@@ -219,9 +221,10 @@ export const policyOrderPurposes: readonly Purpose[] = [
     methods: ["DataSharingPolicyService/ListPolicies", "DataSharingPolicyService/GetPolicy"],
     initialState: "three policies submitted by a provider, one by another",
     stimulus: "ListPolicies in pages of two",
-    expected: "the three in the order of their submission, each once; not the other's",
+    expected: "the three in the order of their submission, each once, with the time of it; not the other's",
     likelyMistake: "pages are counted off, or lists are not kept apart by owner",
     async run(t) {
+      const beganMs = Date.now();
       const others = await submit(await draft(t, undefined, t.secondProvider));
       const own: string[] = [];
       const provider = await t.freshUser(DataProvider);
@@ -233,8 +236,13 @@ export const policyOrderPurposes: readonly Purpose[] = [
         const page = await policies(provider).listPolicies({ pageSize: 2, pageToken }, provider.inSession);
         expect(page.policies.length <= 2, "two policies a page at most");
         seen.push(...page.policies.map(({ policyId }) => policyId));
+        for (const { submittedAt } of page.policies) expectRecent(submittedAt, "submitted_at", beganMs);
         pageToken = page.nextPageToken;
       } while (pageToken !== "");
+      for (const policyId of own) {
+        const { submittedAt } = await currentPolicy(provider, policyId);
+        expectRecent(submittedAt, "submitted_at of GetPolicy", beganMs);
+      }
       expect(new Set(seen).size === seen.length && !seen.includes(others.policyId), "each once, none of another's");
       const order = seen.filter((policyId) => own.includes(policyId));
       expect(order.join() === own.join(), "the three in the order of their submission");
@@ -248,7 +256,7 @@ export const policyOrderPurposes: readonly Purpose[] = [
     methods: ["DataSharingPolicyService/UpdatePolicy", "DataSharingPolicyService/GetPolicy"],
     initialState: "a policy published",
     stimulus: "UpdatePolicy to version 2; GetPolicy",
-    expected: "version 2, another receipt, the update as signed, a proof",
+    expected: "version 2, another receipt, the update as signed, a proof and openings of this very update",
     likelyMistake: "the update changes the policy off the ledger alone",
     async run(t) {
       const made = await draft(t);
@@ -266,7 +274,7 @@ export const policyOrderPurposes: readonly Purpose[] = [
         Buffer.from(one?.transactionId ?? []).toString("hex"),
       );
       expect(before !== after && after !== "", "a receipt of its own");
-      expect(policy.proof !== undefined, "a proof");
+      updateOnLedger(policy, update, t.trust);
     },
   }),
   purpose({

@@ -1,8 +1,11 @@
 // Key storage management (KSM, clause 6.2.3) of a key storage server.
+import { equals } from "@bufbuild/protobuf";
+import { TimestampSchema } from "@bufbuild/protobuf/wkt";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { KeyState } from "../../gen/x1410/v1/key_storage_pb.ts";
 import { keyAddress } from "../../reference/communications/address.ts";
 import { expect } from "../procedures/procedure.ts";
+import { expectRecent } from "../procedures/recent-time.ts";
 import { keyStorage, registeredKey, storedKey } from "./kss-stored-key.ts";
 import { type Purpose, purpose } from "./purpose.ts";
 
@@ -47,12 +50,17 @@ export const keyStoragePurposes: readonly Purpose[] = [
     likelyMistake: "GetKeyStatus answers the owner only; policy management needs it for F3.7",
     async run(t) {
       const { keyId } = await registeredKey(t);
+      const beganMs = Date.now();
       const { storedAt } = await keyStorage(t.provider).storeKey({ keyId, key: t.random(32) });
       expect(storedAt !== undefined, "the time of storage in the answer to StoreKey");
+      expectRecent(storedAt, "stored_at", beganMs);
       for (const user of [t.provider, t.as("dssm")]) {
         const status = await keyStorage(user).getKeyStatus({ keyId });
         expect(status.state === KeyState.STORED, `the state STORED to ${user.identity}`);
-        expect(status.storedAt !== undefined, "the time of storage");
+        expect(
+          status.storedAt !== undefined && equals(TimestampSchema, status.storedAt, storedAt),
+          "the time of storage in the answer to StoreKey",
+        );
         expect(status.ownerIdentity === t.provider.identity, "the owner");
         expect(status.managementIdentity === t.management.identity, "the management that the owner named");
       }

@@ -1,15 +1,18 @@
 // What Figure 4 and Annex A.2 have in common: a consumer finds shared data, executes the contract, and what comes with the token is
 // judged arrow by arrow. Where the step of a figure is meant, Figure 4 comes first.
 import type { RequestAccessResponse } from "../../gen/x1410/v1/data_sharing_access_pb.ts";
+import type { AccessRequest } from "../../gen/x1410/v1/data_sharing_pb.ts";
 import type { SignedEnvelope } from "../../gen/x1410/v1/envelope_pb.ts";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { withBitFlipped, withTokenAltered } from "../mutation.ts";
 import { accessOnLedger } from "../procedures/ledger-evidence.ts";
 import { expect } from "../procedures/procedure.ts";
+import { expectRecent } from "../procedures/recent-time.ts";
 import { boundTo, type TokenClaims } from "../procedures/token-claims.ts";
 import { expectRefusal } from "../refusal.ts";
 import type { DataConsumer, Found } from "./data-consumer.ts";
 import type { Shared } from "./data-provider.ts";
+import { expectCertificateOf } from "./server-certificate.ts";
 import type { Seen } from "./user.ts";
 
 /** Finding shared data: search, subscription, forwarded (F4.1, A2.1). */
@@ -34,12 +37,15 @@ export async function findByAllWays(
 export class Access {
   readonly #consumer: DataConsumer;
   readonly #shared: Shared;
+  readonly #asked: AccessRequest;
   readonly #request: SignedEnvelope;
+  readonly #beganMs = Date.now();
 
   constructor(consumer: DataConsumer, shared: Shared, found: Found) {
     this.#consumer = consumer;
     this.#shared = shared;
-    this.#request = consumer.signRequest(consumer.accessRequest(found));
+    this.#asked = consumer.accessRequest(found);
+    this.#request = consumer.signRequest(this.#asked);
   }
 
   /** F4.3, A2.3. */
@@ -54,6 +60,9 @@ export class Access {
   /** F4.4, A2.4. */
   recorded(grant: RequestAccessResponse, seen: Seen): void {
     accessOnLedger(grant, this.#request, this.#consumer.identity, this.#consumer.trust);
+    expect(grant.record?.consumerIdentity === this.#consumer.identity, "a record of this consumer");
+    expect(grant.record.purpose === this.#asked.purpose, "a record with the purpose that the consumer stated");
+    expectRecent(grant.record.accessedAt, "accessed_at of the record", this.#beganMs);
     seen(`block ${grant.record?.receipt?.blockHeight}; proof and commitments hold`);
   }
 
@@ -91,14 +100,8 @@ export class Access {
       key?.keyAddress === this.#shared.key.address && stored?.packageAddress === this.#shared.stored.address,
       "both addresses",
     );
-    expect(
-      key.server?.identity === kss.identity && (key.server.certificate?.certificates.length ?? 0) > 0,
-      "the KSS's certificate",
-    );
-    expect(
-      stored.server?.identity === dss.identity && (stored.server.certificate?.certificates.length ?? 0) > 0,
-      "the DSS's certificate",
-    );
+    expectCertificateOf(kss.identity, key.server, this.#consumer.trust);
+    expectCertificateOf(dss.identity, stored.server, this.#consumer.trust);
   }
 
   /** F4.12.2, A2.9. */

@@ -1,7 +1,7 @@
 // A data consumer (clause 6.2.1, 7.2.2), played by the kit one arrow at a time.
 import { randomBytes } from "node:crypto";
 import { create, equals, fromBinary } from "@bufbuild/protobuf";
-import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { timestampFromDate, timestampMs } from "@bufbuild/protobuf/wkt";
 import { DataDistributionService, type PackageDescription } from "../../gen/x1410/v1/data_distribution_pb.ts";
 import { DataSharingAccessService, type RequestAccessResponse } from "../../gen/x1410/v1/data_sharing_access_pb.ts";
 import {
@@ -29,6 +29,7 @@ import { newContext, payloadTypeOf, signMessage } from "../../reference/envelope
 import { verifyEnvelope } from "../../reference/envelope/verify.ts";
 import { decryptBytes, encryptBytes } from "../../reference/symmetric-encryption/encrypt-bytes.ts";
 import { expect } from "../procedures/procedure.ts";
+import { expectRecent } from "../procedures/recent-time.ts";
 import { sha256 } from "./data-provider.ts";
 import { firstIn } from "./stream.ts";
 import { type Seen, same, User } from "./user.ts";
@@ -187,11 +188,12 @@ export class DataConsumer extends User {
   }
 
   async reportUsage(accessId: string, kind: UsageKind, remark: string): Promise<void> {
+    const at = new Date();
     const report = create(UsageReportSchema, {
-      context: newContext(this.signer, this.management, new Date()),
+      context: newContext(this.signer, this.management, at),
       accessId,
       kind,
-      occurredAt: timestampFromDate(new Date()),
+      occurredAt: timestampFromDate(at),
       remark,
     });
     const { record } = await this.client(DataSharingAccessService, "dssm").reportUsage(
@@ -199,5 +201,11 @@ export class DataConsumer extends User {
       this.inSession,
     );
     expect(record?.kind === kind && record.accessId === accessId, "the usage as reported");
+    expect(record.remark === remark && record.consumerIdentity === this.identity, "the remark, and who reported it");
+    expect(
+      record.occurredAt !== undefined && timestampMs(record.occurredAt) === at.getTime(),
+      "the time that was reported",
+    );
+    expectRecent(record.recordedAt, "recorded_at of the usage record", at.getTime());
   }
 }

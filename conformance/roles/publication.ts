@@ -15,6 +15,7 @@ import { withBitFlipped } from "../mutation.ts";
 import type { Cast } from "../procedures/cast.ts";
 import { contractOnLedger } from "../procedures/ledger-evidence.ts";
 import { begun, expect } from "../procedures/procedure.ts";
+import { expectRecent } from "../procedures/recent-time.ts";
 import { expectRefusal } from "../refusal.ts";
 import type { DataConsumer } from "./data-consumer.ts";
 import type { DataProvider, Leftovers, Registered } from "./data-provider.ts";
@@ -28,6 +29,7 @@ export class Publication {
   readonly #stored: Registered;
   readonly #submission: () => PolicySubmission;
   readonly #signed: SignedEnvelope;
+  readonly #beganMs = Date.now();
   readonly #policyId: string;
   readonly #notified: Promise<ContractNotification>;
   readonly #delivered: Promise<PublishedInformation>;
@@ -61,6 +63,7 @@ export class Publication {
     const policy = await this.#provider.submit(this.#signed);
     this.#leftovers.push(() => this.#provider.withdraw(this.#policyId, this.#key, this.#stored));
     expect(policy.policyId === this.#policyId, "the policy that was submitted");
+    expectRecent(policy.submittedAt, "submitted_at of the policy", this.#beganMs);
     seen(`policy ${this.#policyId}`);
     return policy;
   }
@@ -93,6 +96,7 @@ export class Publication {
   async providerNotified({ contractAddress }: PolicyRecord, seen: Seen): Promise<void> {
     const notification = await this.#notified;
     expect(notification.contractAddress === contractAddress, "the address of this contract");
+    expectRecent(notification.notifiedAt, "notified_at", this.#beganMs);
     seen(notification.contractAddress);
   }
 
@@ -122,6 +126,7 @@ export class Publication {
   async subscriberTold({ contractAddress }: PolicyRecord, seen: Seen): Promise<void> {
     const published = await this.#delivered;
     expect(published.contractAddress === contractAddress, "the address of this contract");
+    expectRecent(published.publishedAt, "published_at", this.#beganMs);
     this.#consumer.checkPublication(published);
     seen(published.contractAddress);
   }
