@@ -10,6 +10,7 @@ import { entityRoles, isServer } from "../target.ts";
 import { accessManagementMutants } from "./access-management.ts";
 import { communicationsMutants } from "./communications.ts";
 import { dataStorageServerMutants } from "./data-storage-server.ts";
+import { hiddenEffectMutants } from "./hidden-effects.ts";
 import { keyStorageServerMutants } from "./key-storage-server.ts";
 import { ledgerEvidenceMutants } from "./ledger-evidence.ts";
 import { alterable, alterableGuards, type Mutant, type SignerOf } from "./mutant.ts";
@@ -26,6 +27,7 @@ export const mutants: readonly Mutant[] = [
   ...ledgerEvidenceMutants,
   ...accessManagementMutants,
   ...statedValueMutants,
+  ...hiddenEffectMutants,
   ...keyStorageServerMutants,
   ...dataStorageServerMutants,
   ...validStorageMutants,

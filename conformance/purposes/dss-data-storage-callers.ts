@@ -37,11 +37,13 @@ const callers: readonly WrongCaller[] = [
     answers: "StorePackage by the owner",
     likelyMistake: "a method that takes a stream is missing from the access control list",
     calls: async (t) => {
-      const { packageId } = await registeredPackage(t, { management: t.management.identity });
+      const management = t.management.identity;
+      const [one, other] = [await registeredPackage(t, { management }), await registeredPackage(t, { management })];
       const bytes = t.seeded(100);
       return {
-        right: () => dataStorage(t.provider).storePackage(upload(packageId, bytes)),
-        wrong: () => dataStorage(t.as("dssm")).storePackage(upload(packageId, bytes)),
+        right: () => dataStorage(t.provider).storePackage(upload(one.packageId, bytes)),
+        wrong: () => dataStorage(t.as("dssm")).storePackage(upload(other.packageId, bytes)),
+        state: () => dataStorage(t.provider).getPackageStatus({ packageId: other.packageId }),
       };
     },
   },
@@ -55,9 +57,12 @@ const callers: readonly WrongCaller[] = [
     likelyMistake: "a provider can free a package under a live contract and delete it",
     calls: async (t) => {
       const packageId = await storedPackage(t, t.seeded(100), { management: t.management.identity });
+      const management = dataStorage(t.as("dssm"));
+      t.cleanUp(() => management.setPackageUse({ packageId, inUse: false }));
       return {
-        right: () => dataStorage(t.as("dssm")).setPackageUse({ packageId, inUse: false }),
+        right: () => management.setPackageUse({ packageId, inUse: true }),
         wrong: () => dataStorage(t.provider).setPackageUse({ packageId, inUse: false }),
+        state: () => dataStorage(t.provider).getPackageStatus({ packageId }),
       };
     },
   },
@@ -75,6 +80,7 @@ const callers: readonly WrongCaller[] = [
       return {
         right: () => dataStorage(t.provider).deletePackage({ packageId: one.packageId }),
         wrong: () => dataStorage(t.as("dssm")).deletePackage({ packageId: other.packageId }),
+        state: () => dataStorage(t.provider).getPackageStatus({ packageId: other.packageId }),
       };
     },
   },

@@ -4,6 +4,7 @@ import type { TestCase } from "../test-case.ts";
 import { dataStorage, parts, registeredPackage, sha256, storedPackage, upload } from "./dss-stored-package.ts";
 import { freshId, type MalformedField, malformedField, notIds } from "./malformed-field.ts";
 import { type Purpose, type PurposeId, purpose } from "./purpose.ts";
+import { leavingUnchanged } from "./unchanged-state.ts";
 
 const unchecked = "the rule stands in the interface and nothing checks it before the store is asked";
 const asPath = "ids become file names: an upload writes where its sender wants";
@@ -259,17 +260,19 @@ export const invalidDataStoragePurposes: readonly Purpose[] = [
     initialState: "a package registered by a provider",
     stimulus: "GetPackageStatus, StorePackage and DeletePackage by another user",
     expected: { reason: ErrorReason.PACKAGE_NOT_FOUND },
-    twin: "GetPackageStatus by the owner",
+    twin: "GetPackageStatus by the owner, before and, with the same answer, after",
     likelyMistake: "PERMISSION_DENIED, which tells strangers which ids exist; or no check of the owner at all",
     async run(t) {
       const { packageId } = await registeredPackage(t);
-      await t.positiveTwin("its owner is answered", () => dataStorage(t.provider).getPackageStatus({ packageId }));
+      const status = () => dataStorage(t.provider).getPackageStatus({ packageId });
+      await t.positiveTwin("its owner is answered", status);
       const stranger = dataStorage(t.secondProvider);
-      for (const id of [packageId, freshId(t)]) {
-        await t.expectRefusal(() => stranger.getPackageStatus({ packageId: id }));
-        await t.expectRefusal(() => stranger.storePackage(upload(id, t.seeded(10))));
-        await t.expectRefusal(() => stranger.deletePackage({ packageId: id }));
-      }
+      for (const id of [packageId, freshId(t)])
+        await leavingUnchanged("the package's status to its owner", status, async () => {
+          await t.expectRefusal(() => stranger.getPackageStatus({ packageId: id }));
+          await t.expectRefusal(() => stranger.storePackage(upload(id, t.seeded(10))));
+          await t.expectRefusal(() => stranger.deletePackage({ packageId: id }));
+        });
     },
   }),
   purpose({
@@ -308,10 +311,12 @@ export const invalidDataStoragePurposes: readonly Purpose[] = [
       const named = dataStorage(t.as("dssm"));
       await t.positiveTwin("the management named is answered", () => named.getPackageStatus({ packageId }));
       const other = dataStorage(t.as("secondDssm"));
-      for (const id of [packageId, freshId(t)]) {
-        await t.expectRefusal(() => other.getPackageStatus({ packageId: id }));
-        await t.expectRefusal(() => other.setPackageUse({ packageId: id, inUse: true }));
-      }
+      const status = () => dataStorage(t.provider).getPackageStatus({ packageId });
+      for (const id of [packageId, freshId(t)])
+        await leavingUnchanged("the package's status to its owner", status, async () => {
+          await t.expectRefusal(() => other.getPackageStatus({ packageId: id }));
+          await t.expectRefusal(() => other.setPackageUse({ packageId: id, inUse: true }));
+        });
     },
   }),
 ];

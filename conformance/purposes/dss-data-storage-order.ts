@@ -10,6 +10,7 @@ import type { TestCase } from "../test-case.ts";
 import { atOnce } from "./at-once.ts";
 import { dataStorage, download, registeredPackage, sha256, storedPackage, upload } from "./dss-stored-package.ts";
 import { type Purpose, purpose } from "./purpose.ts";
+import { leavingUnchanged } from "./unchanged-state.ts";
 
 const stored = { clause: "7.3.1", steps: ["F3.7.4", "A1.7.2"], capabilities: ["DSM3"] } as const;
 
@@ -282,7 +283,11 @@ export const dataStorageOrderPurposes: readonly Purpose[] = [
       await manager.setPackageUse({ packageId: used, inUse: true });
       t.cleanUp(() => manager.setPackageUse({ packageId: used, inUse: false }));
       await t.positiveTwin("a free package is deleted", () => owner.deletePackage({ packageId: free }));
-      await t.expectRefusal(() => owner.deletePackage({ packageId: used }));
+      await leavingUnchanged(
+        "the package's status",
+        () => owner.getPackageStatus({ packageId: used }),
+        () => t.expectRefusal(() => owner.deletePackage({ packageId: used })),
+      );
     },
   }),
   purpose({
@@ -303,7 +308,11 @@ export const dataStorageOrderPurposes: readonly Purpose[] = [
       const registered = await registeredPackage(t, { management });
       const manager = dataStorage(t.as("dssm"));
       await t.positiveTwin("a stored package is marked", () => manager.setPackageUse({ packageId, inUse: false }));
-      await t.expectRefusal(() => manager.setPackageUse({ packageId: registered.packageId, inUse: true }));
+      await leavingUnchanged(
+        "the package's status",
+        () => dataStorage(t.provider).getPackageStatus({ packageId: registered.packageId }),
+        () => t.expectRefusal(() => manager.setPackageUse({ packageId: registered.packageId, inUse: true })),
+      );
     },
   }),
   purpose({

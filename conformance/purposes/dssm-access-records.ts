@@ -13,6 +13,7 @@ import { sharedData } from "./dssm-shared-data.ts";
 import { grantedAccess, refusedUse } from "./dssm-signed-requests.ts";
 import { type MalformedField, malformedField, notIds } from "./malformed-field.ts";
 import { type Purpose, purpose } from "./purpose.ts";
+import { leavingUnchanged } from "./unchanged-state.ts";
 
 const accesses = (user: User) => user.client(DataSharingAccessService, "dssm");
 const managed = { clause: "6.2.2", capabilities: ["DSAM7", "C9"] } as const;
@@ -41,7 +42,8 @@ const malformed: readonly MalformedField[] = [
       const accessId = record?.accessId ?? "";
       const note = (length: number) =>
         accesses(t.consumer).updateAccessRecord({ accessId, note: "x".repeat(length) }, t.consumer.inSession);
-      return { right: () => note(1024), wrong: () => note(1025) };
+      const state = () => accesses(t.consumer).getAccessRecord({ accessId }, t.consumer.inSession);
+      return { right: () => note(1024), wrong: () => note(1025), state };
     },
   },
   {
@@ -218,7 +220,7 @@ export const accessRecordPurposes: readonly Purpose[] = [
     likelyMistake: "the time is recorded as reported",
     async run(t) {
       const { record } = await grantedAccess(t);
-      const accessId = record?.accessId ?? "";
+      const { accessId = "", contractAddress = "" } = record ?? {};
       const report = (shiftMs: number) => {
         const message = refusedUse(t.consumer, accessId);
         message.occurredAt = timestampFromDate(new Date(Date.now() + shiftMs));
@@ -226,7 +228,13 @@ export const accessRecordPurposes: readonly Purpose[] = [
         return accesses(t.consumer).reportUsage({ report: signed }, t.consumer.inSession);
       };
       await t.positiveTwin("now", () => report(0));
-      for (const shift of [-3_600_000, 3_600_000]) await t.expectRefusal(() => report(shift));
+      await leavingUnchanged(
+        "the usage of the data",
+        () => t.provider.usageOf(contractAddress),
+        async () => {
+          for (const shift of [-3_600_000, 3_600_000]) await t.expectRefusal(() => report(shift));
+        },
+      );
     },
   }),
 ];

@@ -20,6 +20,7 @@ import { sharedData } from "./dssm-shared-data.ts";
 import { grantedAccess } from "./dssm-signed-requests.ts";
 import { freshId } from "./malformed-field.ts";
 import { type Purpose, type PurposeId, purpose } from "./purpose.ts";
+import { leavingUnchanged } from "./unchanged-state.ts";
 
 const requested = {
   clause: "7.3.2",
@@ -387,14 +388,17 @@ export const accessRulePurposes: readonly Purpose[] = [
     likelyMistake: "access ids are secrets enough; whoever has one reads and changes the record",
     async run(t) {
       const { record } = await grantedAccess(t);
-      const accessId = record?.accessId ?? "";
+      const { accessId = "", contractAddress = "" } = record ?? {};
       const get = (user: DataConsumer) => accesses(user).getAccessRecord({ accessId }, user.inSession);
       await t.positiveTwin("the consumer itself", () => get(t.consumer));
       const other = await t.inSession(t.secondConsumer);
-      await t.expectRefusal(() => get(other));
       const note = { accessId, note: "not mine", archived: true };
-      await t.expectRefusal(() => accesses(other).updateAccessRecord(note, other.inSession));
-      await t.expectRefusal(() => other.reportUsage(accessId, UsageKind.OPENED, "not mine"));
+      const both = () => Promise.all([get(t.consumer), t.provider.usageOf(contractAddress)]);
+      await leavingUnchanged("the record and its usage", both, async () => {
+        await t.expectRefusal(() => get(other));
+        await t.expectRefusal(() => accesses(other).updateAccessRecord(note, other.inSession));
+        await t.expectRefusal(() => other.reportUsage(accessId, UsageKind.OPENED, "not mine"));
+      });
     },
   }),
 ];

@@ -4,6 +4,7 @@ import { withBitFlipped } from "../mutation.ts";
 import { expect } from "../procedures/procedure.ts";
 import { sharedData } from "./dssm-shared-data.ts";
 import { type Purpose, purpose } from "./purpose.ts";
+import { leavingUnchanged } from "./unchanged-state.ts";
 
 const requestAccess = ["DataSharingAccessService/RequestAccess"];
 
@@ -45,7 +46,11 @@ export const dataSharingAccessPurposes: readonly Purpose[] = [
       const { found } = await sharedData(t, { accessTimes: 2, readOnly: true });
       const request = t.consumer.signRequest(t.consumer.accessRequest(found));
       await t.positiveTwin("the request as signed", () => t.consumer.requestAccess(request));
-      await t.expectRefusal(() => t.consumer.requestAccess(withBitFlipped(request)));
+      await leavingUnchanged(
+        "the usage of the data",
+        () => t.provider.usageOf(found.contractAddress),
+        () => t.expectRefusal(() => t.consumer.requestAccess(withBitFlipped(request))),
+      );
     },
   }),
   purpose({
@@ -64,7 +69,11 @@ export const dataSharingAccessPurposes: readonly Purpose[] = [
       const { found } = await sharedData(t, { accessTimes: 1, readOnly: false });
       const request = () => t.consumer.signRequest(t.consumer.accessRequest(found));
       await t.positiveTwin("the first access", () => t.consumer.requestAccess(request()));
-      await t.expectRefusal(() => t.consumer.requestAccess(request()));
+      await leavingUnchanged(
+        "the usage of the data",
+        () => t.provider.usageOf(found.contractAddress),
+        () => t.expectRefusal(() => t.consumer.requestAccess(request())),
+      );
     },
   }),
 ];

@@ -14,6 +14,7 @@ import {
 } from "./dssm-policy-draft.ts";
 import { freshId } from "./malformed-field.ts";
 import { type Purpose, purpose } from "./purpose.ts";
+import { leavingUnchanged } from "./unchanged-state.ts";
 
 const dspm = { clause: "7.3.1", capabilities: ["DSPM1", "DSPM3", "DSPM4"] } as const;
 const managed = { clause: "6.2.1", capabilities: ["P10", "DSPM5"] } as const;
@@ -64,13 +65,15 @@ export const policyInopportunePurposes: readonly Purpose[] = [
       const foreign = await draft(t, undefined, t.secondProvider);
       const { policyId } = await published(t, foreign);
       const thief = await t.inSession(t.provider);
-      await t.positiveTwin("the owner is answered", () => currentPolicy(foreign.provider, policyId));
-      await t.expectRefusal(() => currentPolicy(thief, policyId));
-      await t.expectRefusal(() => thief.confirmStorage(policyId));
+      const policy = () => currentPolicy(foreign.provider, policyId);
+      await t.positiveTwin("the owner is answered", policy);
       const update = signedUpdate({ ...foreign, provider: thief }, 2n);
-      await t.expectRefusal(() => policies(thief).updatePolicy({ update }, thief.inSession));
-      await t.expectRefusal(() => withdraw(thief, policyId));
-      expect((await currentPolicy(foreign.provider, policyId)).version === 1n, "the policy as it was");
+      await leavingUnchanged("the policy to its owner", policy, async () => {
+        await t.expectRefusal(() => currentPolicy(thief, policyId));
+        await t.expectRefusal(() => thief.confirmStorage(policyId));
+        await t.expectRefusal(() => policies(thief).updatePolicy({ update }, thief.inSession));
+        await t.expectRefusal(() => withdraw(thief, policyId));
+      });
     },
   }),
   purpose({
@@ -91,7 +94,11 @@ export const policyInopportunePurposes: readonly Purpose[] = [
       await t.positiveTwin("under an id of its own", () => submit(made));
       const other = await draft(t);
       policyOf(other.submission).policyId = policyId;
-      await t.expectRefusal(() => submit(other));
+      await leavingUnchanged(
+        "the policy that was there",
+        () => currentPolicy(foreign.provider, policyId),
+        () => t.expectRefusal(() => submit(other)),
+      );
     },
   }),
   purpose({
@@ -110,13 +117,16 @@ export const policyInopportunePurposes: readonly Purpose[] = [
       const update = (made: typeof live) =>
         policies(provider).updatePolicy({ update: signedUpdate(made, 2n) }, provider.inSession);
       await published(t, live);
-      await submit(waiting);
+      const { policyId: waitingId } = await submit(waiting);
       const { policyId } = await published(t, ended);
       await withdraw(provider, policyId);
       await t.positiveTwin("the one published", () => update(live));
-      await t.expectRefusal(() => update(waiting));
-      await t.expectRefusal(() => update(ended));
-      await t.expectRefusal(() => provider.confirmStorage(policyId));
+      const both = () => Promise.all([waitingId, policyId].map((id) => currentPolicy(provider, id)));
+      await leavingUnchanged("the two policies", both, async () => {
+        await t.expectRefusal(() => update(waiting));
+        await t.expectRefusal(() => update(ended));
+        await t.expectRefusal(() => provider.confirmStorage(policyId));
+      });
     },
   }),
   purpose({
@@ -136,7 +146,11 @@ export const policyInopportunePurposes: readonly Purpose[] = [
       const { policyId: updated } = await published(t, second);
       await policies(provider).updatePolicy({ update: signedUpdate(second, 2n) }, provider.inSession);
       await t.positiveTwin("the current version", () => withdraw(provider, policyId));
-      await t.expectRefusal(() => withdraw(provider, updated));
+      await leavingUnchanged(
+        "the policy of version 2",
+        () => currentPolicy(provider, updated),
+        () => t.expectRefusal(() => withdraw(provider, updated)),
+      );
     },
   }),
   purpose({

@@ -7,6 +7,7 @@ import type { TestCase } from "../test-case.ts";
 import { dataStorage } from "./dss-stored-package.ts";
 import {
   anotherSubmission,
+  currentPolicy,
   type Draft,
   draft,
   informationOf,
@@ -18,6 +19,7 @@ import {
 import { keyStorage } from "./kss-stored-key.ts";
 import { freshId } from "./malformed-field.ts";
 import { type Purpose, type PurposeId, purpose } from "./purpose.ts";
+import { leavingUnchanged } from "./unchanged-state.ts";
 
 interface WrongSubmission {
   readonly id: PurposeId;
@@ -260,7 +262,11 @@ export const policyRulePurposes: readonly Purpose[] = [
         const wrong = clone(PolicySubmissionSchema, anotherSubmission(t, made));
         await t.positiveTwin("nothing wrong", () => provider.submit(provider.sign(made.submission)));
         await spoil(wrong, t);
-        await t.expectRefusal(() => provider.submit(provider.sign(wrong)));
+        await leavingUnchanged(
+          "what SubmitPolicy would change",
+          () => currentPolicy(provider, policyOf(wrong).policyId),
+          () => t.expectRefusal(() => provider.submit(provider.sign(wrong))),
+        );
       },
     }),
   ),
@@ -275,13 +281,17 @@ export const policyRulePurposes: readonly Purpose[] = [
       twin: "UpdatePolicy to version 2",
       async run(t) {
         const made = await draft(t);
-        await published(t, made);
+        const { policyId } = await published(t, made);
         const { provider } = made;
         const send = (envelope: ReturnType<typeof signedUpdate>) =>
           policies(provider).updatePolicy({ update: envelope }, provider.inSession);
         await t.positiveTwin("version 2", () => send(signedUpdate(made, 2n)));
         const wrong = await update(made, t);
-        await t.expectRefusal(() => send(wrong));
+        await leavingUnchanged(
+          "the policy",
+          () => currentPolicy(provider, policyId),
+          () => t.expectRefusal(() => send(wrong)),
+        );
       },
     }),
   ),

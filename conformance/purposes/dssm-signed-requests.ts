@@ -16,7 +16,16 @@ import type { SignedEnvelope } from "../../gen/x1410/v1/envelope_pb.ts";
 import { newContext } from "../../reference/envelope/sign.ts";
 import type { User } from "../roles/user.ts";
 import type { TestCase } from "../test-case.ts";
-import { anotherSubmission, draft, policyOf, published, submit, updateOf, withdrawalOf } from "./dssm-policy-draft.ts";
+import {
+  anotherSubmission,
+  currentPolicy,
+  draft,
+  policyOf,
+  published,
+  submit,
+  updateOf,
+  withdrawalOf,
+} from "./dssm-policy-draft.ts";
 import { sharedData } from "./dssm-shared-data.ts";
 import type { Purpose } from "./purpose.ts";
 import { signedRequestPurposes } from "./signed-request.ts";
@@ -59,11 +68,13 @@ export const signedRequestsPurposes: readonly Purpose[] = [
     initialState: "key and package registered",
     async prepare(t) {
       const made = await draft(t);
+      const second = anotherSubmission(t, made);
       return {
         signer: made.provider,
         other: await t.inSession(t.secondProvider),
         first: made.submission,
-        second: anotherSubmission(t, made),
+        second,
+        state: () => currentPolicy(made.provider, policyOf(second).policyId),
         send: (submission: SignedEnvelope, as) => policies(as).submitPolicy({ submission }, as.inSession),
       };
     },
@@ -81,8 +92,9 @@ export const signedRequestsPurposes: readonly Purpose[] = [
     initialState: "a policy published",
     async prepare(t) {
       const made = await draft(t);
-      await published(t, made);
+      const { policyId } = await published(t, made);
       return {
+        state: () => currentPolicy(made.provider, policyId),
         signer: made.provider,
         other: await t.inSession(t.secondProvider),
         first: updateOf(made, 2n),
@@ -109,6 +121,7 @@ export const signedRequestsPurposes: readonly Purpose[] = [
       await submit(another);
       const withdrawal = ({ submission }: typeof made) => withdrawalOf(made.provider, policyOf(submission).policyId);
       return {
+        state: () => currentPolicy(made.provider, policyOf(another.submission).policyId),
         signer: made.provider,
         other: await t.inSession(t.secondProvider),
         first: withdrawal(made),
@@ -137,6 +150,7 @@ export const signedRequestsPurposes: readonly Purpose[] = [
           first: t.consumer.accessRequest(found),
           // Made in the same millisecond and under the same nonce, the two must still be other bytes.
           second: { ...t.consumer.accessRequest(found), purpose: "something else" },
+          state: () => t.provider.usageOf(found.contractAddress),
           send: (request: SignedEnvelope, as) => accesses(as).requestAccess({ request }, as.inSession),
         };
       },
@@ -161,8 +175,9 @@ export const signedRequestsPurposes: readonly Purpose[] = [
     initialState: "an access granted",
     async prepare(t) {
       const { record } = await grantedAccess(t);
-      const accessId = record?.accessId ?? "";
+      const { accessId = "", contractAddress = "" } = record ?? {};
       return {
+        state: () => t.provider.usageOf(contractAddress),
         signer: t.consumer,
         other: await t.inSession(t.secondConsumer),
         first: refusedUse(t.consumer, accessId, "export refused"),

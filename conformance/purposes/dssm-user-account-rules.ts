@@ -9,6 +9,7 @@ import type { TestCase } from "../test-case.ts";
 import { atOnce } from "./at-once.ts";
 import { type MalformedField, malformedField } from "./malformed-field.ts";
 import { type Purpose, type PurposeId, purpose } from "./purpose.ts";
+import { leavingUnchanged } from "./unchanged-state.ts";
 import { wrongCaller } from "./wrong-caller.ts";
 
 const accounts = (user: User) => user.client(UserAccountService, "dssm");
@@ -195,7 +196,8 @@ export const userAccountRulePurposes: readonly Purpose[] = [
         const [one, other] = [await t.freshUser(DataConsumer), await t.freshUser(DataConsumer)];
         const call = ({ identity }: User) =>
           name === "GetAccount" ? accounts(one).getAccount({ identity }) : accounts(one).deleteAccount({ identity });
-        return { right: () => call(one), wrong: () => call(other) };
+        const state = () => accounts(other).getAccount({ identity: other.identity });
+        return { right: () => call(one), wrong: () => call(other), state };
       },
     }),
   ),
@@ -211,11 +213,16 @@ export const userAccountRulePurposes: readonly Purpose[] = [
       calls: async (t) => {
         const user = await t.freshUser(DataConsumer);
         const { account } = await accounts(user).getAccount({ identity: user.identity });
-        const call = (as: User) =>
+        // What the user asks for is the version after the operator's: nothing but the caller is wrong.
+        const call = (as: User, version = account?.version ?? 0n) =>
           name === "ListAccounts"
             ? accounts(as).listAccounts({ pageSize: 1 })
-            : accounts(as).updateAccount({ ...(account && { account }) });
-        return { right: () => call(t.as("operator")), wrong: () => call(user) };
+            : accounts(as).updateAccount({ ...(account && { account: { ...account, version } }) });
+        return {
+          right: () => call(t.as("operator")),
+          wrong: () => call(user, (account?.version ?? 0n) + 1n),
+          state: () => accounts(user).getAccount({ identity: user.identity }),
+        };
       },
     }),
   ),
@@ -234,7 +241,11 @@ export const userAccountRulePurposes: readonly Purpose[] = [
       await createdAccount(t, account);
       await t.positiveTwin("the same contents again", () => createdAccount(t, account));
       const other = { ...account, attributes: { ...account.attributes, country: "LI" } };
-      await t.expectRefusal(() => accounts(t.as("operator")).createAccount({ account: other }));
+      await leavingUnchanged(
+        "the account",
+        () => accounts(t.as("operator")).getAccount({ identity: account.identity }),
+        () => t.expectRefusal(() => accounts(t.as("operator")).createAccount({ account: other })),
+      );
     },
   }),
   purpose({
@@ -251,8 +262,11 @@ export const userAccountRulePurposes: readonly Purpose[] = [
       const account = await createdAccount(t);
       const operator = accounts(t.as("operator"));
       await t.positiveTwin("on the current version", () => operator.updateAccount({ account }));
-      await t.expectRefusal(() => operator.updateAccount({ account: { ...account, displayName: "stale" } }));
-      await t.expectRefusal(() => operator.updateAccount({ account: { ...account, version: 3n } }));
+      const now = () => operator.getAccount({ identity: account.identity });
+      await leavingUnchanged("the account", now, async () => {
+        await t.expectRefusal(() => operator.updateAccount({ account: { ...account, displayName: "stale" } }));
+        await t.expectRefusal(() => operator.updateAccount({ account: { ...account, version: 3n } }));
+      });
     },
   }),
   purpose({
@@ -270,7 +284,11 @@ export const userAccountRulePurposes: readonly Purpose[] = [
       await t.positiveTwin("an account that is there", () => operator.getAccount({ identity }));
       const nobody = fresh(t);
       await t.expectRefusal(() => operator.getAccount({ identity: nobody.identity }));
-      await t.expectRefusal(() => operator.updateAccount({ account: { ...nobody, version: 1n } }));
+      await leavingUnchanged(
+        "the account that there is not",
+        () => operator.getAccount({ identity: nobody.identity }),
+        () => t.expectRefusal(() => operator.updateAccount({ account: { ...nobody, version: 1n } })),
+      );
       await t.expectRefusal(() => operator.deleteAccount({ identity: nobody.identity }));
     },
   }),

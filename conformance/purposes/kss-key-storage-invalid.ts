@@ -7,6 +7,7 @@ import type { TestCase } from "../test-case.ts";
 import { keyStorage, orderFor, registeredKey, storedKey } from "./kss-stored-key.ts";
 import { freshId, type MalformedField, malformedField, notIds } from "./malformed-field.ts";
 import { type Purpose, purpose } from "./purpose.ts";
+import { leavingUnchanged } from "./unchanged-state.ts";
 import { type WrongCaller, wrongCaller } from "./wrong-caller.ts";
 
 const registration = (t: TestCase, requestId: Uint8Array, managementIdentity = t.target.entities.dssm.identity) => ({
@@ -226,9 +227,12 @@ const callers: readonly WrongCaller[] = [
     likelyMistake: "a provider can free a key under a live contract and delete it",
     calls: async (t) => {
       const { keyId } = await storedKey(t);
+      const management = keyStorage(t.as("dssm"));
+      t.cleanUp(() => management.setKeyUse({ keyId, inUse: false }));
       return {
-        right: () => keyStorage(t.as("dssm")).setKeyUse({ keyId, inUse: false }),
+        right: () => management.setKeyUse({ keyId, inUse: true }),
         wrong: () => keyStorage(t.provider).setKeyUse({ keyId, inUse: false }),
+        state: () => keyStorage(t.provider).getKeyStatus({ keyId }),
       };
     },
   },
@@ -245,6 +249,7 @@ const callers: readonly WrongCaller[] = [
       return {
         right: () => keyStorage(t.provider).deleteKey({ keyId: one.keyId }),
         wrong: () => keyStorage(t.as("dssm")).deleteKey({ keyId: other.keyId }),
+        state: () => keyStorage(t.provider).getKeyStatus({ keyId: other.keyId }),
       };
     },
   },
@@ -258,11 +263,12 @@ const callers: readonly WrongCaller[] = [
     answers: "StoreKey by the owner",
     likelyMistake: "the management may ask about a key, so it is let through everywhere",
     calls: async (t) => {
-      const { keyId } = await registeredKey(t);
+      const [one, other] = [await registeredKey(t), await registeredKey(t)];
       const key = t.random(32);
       return {
-        right: () => keyStorage(t.provider).storeKey({ keyId, key }),
-        wrong: () => keyStorage(t.as("dssm")).storeKey({ keyId, key }),
+        right: () => keyStorage(t.provider).storeKey({ keyId: one.keyId, key }),
+        wrong: () => keyStorage(t.as("dssm")).storeKey({ keyId: other.keyId, key }),
+        state: () => keyStorage(t.provider).getKeyStatus({ keyId: other.keyId }),
       };
     },
   },
@@ -362,10 +368,12 @@ export const invalidKeyStoragePurposes: readonly Purpose[] = [
       const { keyId } = await storedKey(t);
       await t.positiveTwin("the management named is answered", () => keyStorage(t.as("dssm")).getKeyStatus({ keyId }));
       const other = keyStorage(t.as("secondDssm"));
-      for (const id of [keyId, freshId(t)]) {
-        await t.expectRefusal(() => other.getKeyStatus({ keyId: id }));
-        await t.expectRefusal(() => other.setKeyUse({ keyId: id, inUse: true }));
-      }
+      const status = () => keyStorage(t.provider).getKeyStatus({ keyId });
+      for (const id of [keyId, freshId(t)])
+        await leavingUnchanged("the key's status to its owner", status, async () => {
+          await t.expectRefusal(() => other.getKeyStatus({ keyId: id }));
+          await t.expectRefusal(() => other.setKeyUse({ keyId: id, inUse: true }));
+        });
     },
   }),
 ];

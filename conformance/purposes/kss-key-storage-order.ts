@@ -7,6 +7,7 @@ import { same } from "../roles/user.ts";
 import { atOnce } from "./at-once.ts";
 import { keyStorage, orderFor, redeem, registeredKey, storedKey } from "./kss-stored-key.ts";
 import { type Purpose, purpose } from "./purpose.ts";
+import { leavingUnchanged } from "./unchanged-state.ts";
 
 export const keyStorageOrderPurposes: readonly Purpose[] = [
   purpose({
@@ -161,7 +162,11 @@ export const keyStorageOrderPurposes: readonly Purpose[] = [
       await management.setKeyUse({ keyId: used.keyId, inUse: true });
       t.cleanUp(() => management.setKeyUse({ keyId: used.keyId, inUse: false }));
       await t.positiveTwin("a free key is deleted", () => owner.deleteKey({ keyId: free.keyId }));
-      await t.expectRefusal(() => owner.deleteKey({ keyId: used.keyId }));
+      await leavingUnchanged(
+        "the key's status",
+        () => owner.getKeyStatus({ keyId: used.keyId }),
+        () => t.expectRefusal(() => owner.deleteKey({ keyId: used.keyId })),
+      );
     },
   }),
   purpose({
@@ -180,7 +185,11 @@ export const keyStorageOrderPurposes: readonly Purpose[] = [
       const [stored, registered] = [await storedKey(t), await registeredKey(t)];
       const management = keyStorage(t.as("dssm"));
       await t.positiveTwin("a stored key is marked", () => management.setKeyUse({ keyId: stored.keyId, inUse: false }));
-      await t.expectRefusal(() => management.setKeyUse({ keyId: registered.keyId, inUse: true }));
+      await leavingUnchanged(
+        "the key's status",
+        () => keyStorage(t.provider).getKeyStatus({ keyId: registered.keyId }),
+        () => t.expectRefusal(() => management.setKeyUse({ keyId: registered.keyId, inUse: true })),
+      );
     },
   }),
   purpose({
@@ -247,7 +256,11 @@ export const keyStorageOrderPurposes: readonly Purpose[] = [
       const { keyId } = await kss.registerKey(request);
       t.cleanUp(() => kss.deleteKey({ keyId }));
       await t.positiveTwin("the same request again", () => kss.registerKey(request));
-      await t.expectRefusal(() => kss.registerKey({ ...request, managementIdentity: t.secondManagement.identity }));
+      await leavingUnchanged(
+        "the key's status",
+        () => kss.getKeyStatus({ keyId }),
+        () => t.expectRefusal(() => kss.registerKey({ ...request, managementIdentity: t.secondManagement.identity })),
+      );
     },
   }),
 ];

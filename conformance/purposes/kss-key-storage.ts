@@ -8,6 +8,7 @@ import { expect } from "../procedures/procedure.ts";
 import { expectRecent } from "../procedures/recent-time.ts";
 import { keyStorage, registeredKey, storedKey } from "./kss-stored-key.ts";
 import { type Purpose, purpose } from "./purpose.ts";
+import { leavingUnchanged } from "./unchanged-state.ts";
 
 export const keyStoragePurposes: readonly Purpose[] = [
   purpose({
@@ -76,18 +77,20 @@ export const keyStoragePurposes: readonly Purpose[] = [
     initialState: "a key registered by a provider",
     stimulus: "GetKeyStatus, StoreKey and DeleteKey by another user",
     expected: { reason: ErrorReason.KEY_NOT_FOUND },
-    twin: "GetKeyStatus by the owner",
+    twin: "GetKeyStatus by the owner, before and, with the same answer, after",
     likelyMistake: "PERMISSION_DENIED, which tells strangers which ids exist; or no check of the owner at all",
     async run(t) {
       const { keyId } = await registeredKey(t, t.target.entities.dssm.identity);
-      await t.positiveTwin("its owner is answered", () => keyStorage(t.provider).getKeyStatus({ keyId }));
+      const status = () => keyStorage(t.provider).getKeyStatus({ keyId });
+      await t.positiveTwin("its owner is answered", status);
       const stranger = keyStorage(t.secondProvider);
       const absent = Buffer.from(t.random(16)).toString("hex");
-      for (const id of [keyId, absent]) {
-        await t.expectRefusal(() => stranger.getKeyStatus({ keyId: id }));
-        await t.expectRefusal(() => stranger.storeKey({ keyId: id, key: t.random(32) }));
-        await t.expectRefusal(() => stranger.deleteKey({ keyId: id }));
-      }
+      for (const id of [keyId, absent])
+        await leavingUnchanged("the key's status to its owner", status, async () => {
+          await t.expectRefusal(() => stranger.getKeyStatus({ keyId: id }));
+          await t.expectRefusal(() => stranger.storeKey({ keyId: id, key: t.random(32) }));
+          await t.expectRefusal(() => stranger.deleteKey({ keyId: id }));
+        });
     },
   }),
   purpose({
@@ -107,6 +110,11 @@ export const keyStoragePurposes: readonly Purpose[] = [
       const kss = keyStorage(t.provider);
       await t.positiveTwin("the same key again is confirmed", () => kss.storeKey({ keyId, key: secret }));
       await t.expectRefusal(() => kss.storeKey({ keyId, key: t.random(32) }));
+      await leavingUnchanged(
+        "the key's status",
+        () => kss.getKeyStatus({ keyId }),
+        () => kss.storeKey({ keyId, key: secret }),
+      );
     },
   }),
 ];

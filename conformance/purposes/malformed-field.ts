@@ -6,6 +6,7 @@ import { expect } from "../procedures/procedure.ts";
 import type { EntityRole } from "../target.ts";
 import type { TestCase } from "../test-case.ts";
 import { type Purpose, type PurposeId, purpose } from "./purpose.ts";
+import { leavingUnchanged, type StateReader } from "./unchanged-state.ts";
 
 export interface MalformedField {
   readonly id: PurposeId;
@@ -17,10 +18,15 @@ export interface MalformedField {
   readonly holds: string;
   readonly likelyMistake: string;
   readonly tester?: readonly EntityRole[];
-  /** Sets the stage; then the request as it should be, and with the field wrong. Both are called in this order. */
-  readonly requests: (
-    t: TestCase,
-  ) => Promise<{ readonly right: () => Promise<unknown>; readonly wrong: () => Promise<unknown> }>;
+  /**
+   * Sets the stage; then the request as it should be, and with the field wrong. Both are called in this order. `state` reads, as somebody
+   * who may, what the wrong one would change.
+   */
+  readonly requests: (t: TestCase) => Promise<{
+    readonly right: () => Promise<unknown>;
+    readonly wrong: () => Promise<unknown>;
+    readonly state?: StateReader;
+  }>;
 }
 
 export interface MalformedFieldsOf {
@@ -44,9 +50,9 @@ export function malformedField(row: MalformedField, { clause, capabilities }: Ma
     twin: `${name} with a ${field} that keeps the rules`,
     likelyMistake,
     async run(t) {
-      const { right, wrong } = await requests(t);
+      const { right, wrong, state = async () => undefined } = await requests(t);
       await t.positiveTwin(`${name} with ${field} as it should be`, right);
-      await expectInvalidField(t, wrong, field);
+      await leavingUnchanged(`what ${name} would change`, state, () => expectInvalidField(t, wrong, field));
     },
   });
 }

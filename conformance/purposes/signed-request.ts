@@ -12,6 +12,7 @@ import { expect } from "../procedures/procedure.ts";
 import type { User } from "../roles/user.ts";
 import type { TestCase } from "../test-case.ts";
 import { type Purpose, purpose } from "./purpose.ts";
+import { leavingUnchanged, type StateReader } from "./unchanged-state.ts";
 
 export interface Prepared<Desc extends DescMessage> {
   /** Whose request it is, in session. */
@@ -23,6 +24,8 @@ export interface Prepared<Desc extends DescMessage> {
   /** One that is right after the first has been accepted. */
   readonly second: MessageShape<Desc>;
   readonly send: (envelope: SignedEnvelope, as: User) => Promise<unknown>;
+  /** Reads, as somebody who may, what the second request would change. */
+  readonly state: StateReader;
 }
 
 export interface SignedMethod<Desc extends DescMessage> {
@@ -224,7 +227,9 @@ export function signedRequestPurposes<Desc extends DescMessage>(
         const { signer, first } = prepared;
         const right = signMessage(signer.signer, schema, first);
         await t.positiveTwin("the request as it should be", () => prepared.send(right, signer));
-        await t.expectRefusal(() => send(t, prepared, schema));
+        await leavingUnchanged(`what ${name} would change`, prepared.state, () =>
+          t.expectRefusal(() => send(t, prepared, schema)),
+        );
       },
     }),
   );

@@ -4,6 +4,7 @@ import { expectRefusal } from "../refusal.ts";
 import type { EntityRole } from "../target.ts";
 import type { TestCase } from "../test-case.ts";
 import { type Purpose, type PurposeId, purpose } from "./purpose.ts";
+import { leavingUnchanged, type StateReader } from "./unchanged-state.ts";
 
 export interface WrongCaller {
   readonly id: PurposeId;
@@ -18,9 +19,12 @@ export interface WrongCaller {
   /** Whom the method answers, in the words of the twin. */
   readonly answers: string;
   readonly likelyMistake: string;
-  readonly calls: (
-    t: TestCase,
-  ) => Promise<{ readonly right: () => Promise<unknown>; readonly wrong: () => Promise<unknown> }>;
+  /** `state` reads, as somebody who may, what the wrong call would change. */
+  readonly calls: (t: TestCase) => Promise<{
+    readonly right: () => Promise<unknown>;
+    readonly wrong: () => Promise<unknown>;
+    readonly state?: StateReader;
+  }>;
 }
 
 export function wrongCaller({ method, caller, answers, calls, capabilities = [], ...rest }: WrongCaller): Purpose {
@@ -35,9 +39,9 @@ export function wrongCaller({ method, caller, answers, calls, capabilities = [],
     expected: { reason: ErrorReason.CALLER_NOT_ALLOWED },
     twin: answers,
     async run(t) {
-      const { right, wrong } = await calls(t);
+      const { right, wrong, state = async () => undefined } = await calls(t);
       await t.positiveTwin(answers, right);
-      await t.expectRefusal(wrong);
+      await leavingUnchanged(`what ${name} would change`, state, () => t.expectRefusal(wrong));
     },
   });
 }
