@@ -48,6 +48,39 @@ export function faultyUsers(role: ClientRole): readonly ClientMutant[] {
         },
       ],
     },
+    ...(["kss", "dss"] as const).map(
+      (server): ClientMutant => ({
+        id: `${role}-verifies-no-${server}`,
+        clause: "7.2.5",
+        breaks: `the ${role} takes any certificate whatsoever for that of a ${server}, and verifies the other servers (AAC2)`,
+        role,
+        foundBy:
+          server === "kss"
+            ? [`TP/${entity}/AAC/BI-09`, `TP/${entity}/AAC/BI-10`, `TP/${entity}/AAC/BI-11`]
+            : [`TP/${entity}/AAC/BI-12`, `TP/${entity}/AAC/BI-13`, `TP/${entity}/AAC/BI-15`],
+        edits: [
+          {
+            file: "reference/communications/tls-channel-credentials.ts",
+            find: "checkServerIdentity: serverIdentityCheck(serverIdentity),",
+            instead: `...(String(serverIdentity).includes(":${server}:") ? { checkServerIdentity: () => undefined, rejectUnauthorized: false } : { checkServerIdentity: serverIdentityCheck(serverIdentity) }),`,
+          },
+        ],
+      }),
+    ),
+    {
+      id: `${role}-ignores-revocation-of-the-dss`,
+      clause: "7.2.5",
+      breaks: `the ${role} looks into its revocation lists for every server but the data storage server (AAC2)`,
+      role,
+      foundBy: [`TP/${entity}/AAC/BI-14`],
+      edits: [
+        {
+          file: "reference/communications/tls-channel-credentials.ts",
+          find: "secureContextOptions(credentials)",
+          instead: `secureContextOptions(String(serverIdentity).includes(":dss:") ? { ...credentials, revocationLists: [] } as typeof credentials : credentials)`,
+        },
+      ],
+    },
     {
       id: `${role}-does-not-authenticate-the-management`,
       clause: "6.2.2",

@@ -90,70 +90,49 @@ async function revoked(t: TestCase, identity: string, client: ClientUnderTest): 
 
 const hour = 60 * 60_000;
 
-const certificates: readonly WrongCertificate[] = [
-  {
-    number: "BI-01",
-    server: "dssm",
-    what: "a certificate of another management",
-    likelyMistake: "the chain is verified, and the identity in the certificate is not compared",
-    credential: (t) => forged(t, "urn:x1410:entity:dssm:other"),
+type Wrong = Pick<WrongCertificate, "what" | "credential">;
+
+const untrusted: Wrong = {
+  what: "a certificate of an authority that nobody trusts",
+  credential(t, identity) {
+    // It calls itself the same, and was made by somebody else.
+    return t.bench.counterparts
+      .strangers()
+      .forge(identity, { extendedKeyUsage: [...serverUse.extendedKeyUsage], subjectAltNames: names(identity) });
   },
-  {
-    number: "BI-02",
-    server: "dssm",
-    what: "a certificate of an authority that nobody trusts",
-    likelyMistake: "verification is switched off, as examples for self-signed servers do",
-    credential(t, identity) {
-      // It calls itself the same, and was made by somebody else.
-      return t.bench.counterparts
-        .strangers()
-        .forge(identity, { extendedKeyUsage: [...serverUse.extendedKeyUsage], subjectAltNames: names(identity) });
-    },
-  },
-  {
-    number: "BI-03",
-    server: "dssm",
-    what: "a certificate that expired an hour ago",
-    likelyMistake: "the validity is not looked at",
-    credential: (t, identity) =>
-      forged(t, identity, { notBefore: new Date(Date.now() - 48 * hour), notAfter: new Date(Date.now() - hour) }),
-  },
-  {
-    number: "BI-04",
-    server: "dssm",
-    what: "a certificate that the authority has revoked",
-    likelyMistake: "revocation lists are configured and never consulted",
-    credential: revoked,
-  },
-  {
-    number: "BI-05",
-    server: "dssm",
-    what: "a certificate that is one for clients only",
-    likelyMistake: "any certificate of the authority will do, so that every user can pose as the management",
-    credential: (t, identity) => forged(t, identity, { extendedKeyUsage: ["clientAuth"] }),
-  },
-  {
-    number: "BI-06",
-    server: "kss",
-    what: "a certificate of another key storage server",
-    likelyMistake: "only the management's identity is compared",
-    credential: (t) => forged(t, "urn:x1410:entity:kss:other"),
-  },
-  {
-    number: "BI-07",
-    server: "kss",
-    what: "a certificate that the authority has revoked",
-    likelyMistake: "revocation is checked for the management alone",
-    credential: revoked,
-  },
-  {
-    number: "BI-08",
-    server: "dss",
-    what: "a certificate of a key storage server",
-    likelyMistake: "an entity's kind in its identity is not compared",
-    credential: (t) => forged(t, "urn:x1410:entity:kss:local"),
-  },
-];
+};
+const expired: Wrong = {
+  what: "a certificate that expired an hour ago",
+  credential: (t, identity) =>
+    forged(t, identity, { notBefore: new Date(Date.now() - 48 * hour), notAfter: new Date(Date.now() - hour) }),
+};
+const withdrawn: Wrong = { what: "a certificate that the authority has revoked", credential: revoked };
+const forClients: Wrong = {
+  what: "a certificate that is one for clients only",
+  credential: (t, identity) => forged(t, identity, { extendedKeyUsage: ["clientAuth"] }),
+};
+const ofAnother = (what: string, identity: string): Wrong => ({ what, credential: (t) => forged(t, identity) });
+
+// biome-ignore format: a table
+const certificates: readonly WrongCertificate[] = (
+  [
+    ["01", "dssm", ofAnother("a certificate of another management", "urn:x1410:entity:dssm:other"), "the chain is verified, and the identity in the certificate is not compared"],
+    ["02", "dssm", untrusted, "verification is switched off, as examples for self-signed servers do"],
+    ["03", "dssm", expired, "the validity is not looked at"],
+    ["04", "dssm", withdrawn, "revocation lists are configured and never consulted"],
+    ["05", "dssm", forClients, "any certificate of the authority will do, so that every user can pose as the management"],
+    ["06", "kss", ofAnother("a certificate of another key storage server", "urn:x1410:entity:kss:other"), "only the management's identity is compared"],
+    ["07", "kss", withdrawn, "revocation is checked for the management alone"],
+    ["08", "dss", ofAnother("a certificate of a key storage server", "urn:x1410:entity:kss:local"), "an entity's kind in its identity is not compared"],
+    ["09", "kss", untrusted, "the connection to the key storage server is made elsewhere, and verified less"],
+    ["10", "kss", expired, "the validity is looked at for the management alone"],
+    ["11", "kss", forClients, "every user can pose as the key storage server, and is told access tokens"],
+    ["12", "dss", untrusted, "what is encrypted is thought to need no authentic server: whoever answers learns who fetches what"],
+    ["13", "dss", expired, "the validity is looked at for the management alone"],
+    ["14", "dss", withdrawn, "revocation is checked for management and keys alone"],
+    ["15", "dss", forClients, "every user can pose as the data storage server"],
+  ] as const
+).map(([number, server, wrong, likelyMistake]) => ({ number: `BI-${number}`, server, likelyMistake, ...wrong }));
 
 const facts: Readonly<
   Record<ClientRole, { readonly name: string; readonly steps: Readonly<Record<EntityRole, readonly string[]>> }>
