@@ -1,19 +1,20 @@
-// Coverage: every step and every capability of the catalogue, every method and feature of the entities, and every attack, with the purposes
-// that show it, or with the reason why nothing outside an implementation can.
+// Coverage: every step and every capability of the catalogue, every method with its three behaviours, every feature of the entities, and
+// every attack, with the purposes that show it, or with the reason why nothing outside an implementation can.
 import { attacks } from "./attacks.ts";
 import { CAPABILITIES, STEPS } from "./catalogue.ts";
+import { answeredWithin, behaviourCells } from "./method-behaviour.ts";
 import { proforma } from "./pics.ts";
-import { methodsOf } from "./protocol.ts";
 import type { Purpose } from "./purposes/purpose.ts";
 import { globMatches, itemsOf } from "./selection.ts";
-import { entityRoles, testedRoles } from "./target.ts";
+import { testedRoles } from "./target.ts";
 
-/** Ids of the catalogue that no interface shows, each with its reason. */
+/** Ids of the catalogue and methods that no interface shows, each with its reason. */
 // biome-ignore format: a table
 export const unobservable: ReadonlyMap<string, string> = new Map([
   ["U1", "how a user came by its certificate is between user and authority; that servers ask for one is AAC1"],
   ["U2", "where a user's private key lies shows at no interface"],
   ["U6", "that a user has a symmetric cipher shows only in what it encrypts (P3) and decrypts (C8)"],
+  ...answeredWithin,
 ]);
 
 /** Features that some entity has in its proforma, each once. */
@@ -50,7 +51,16 @@ export function coverage(purposes: readonly Purpose[]): readonly CoverageRow[] {
   return [
     ...STEPS.map(({ id, clause, what, arrow }) => row("step", id, clause, `${arrow}: ${what}`)),
     ...CAPABILITIES.map(({ id, clause, what }) => row("capability", id, clause, what)),
-    ...entityRoles.flatMap(methodsOf).map(({ name, clause, component }) => row("method", name, clause, component)),
+    ...behaviourCells(purposes).map(
+      ({ method, clause, component, behaviour, purposes: shownBy, reason }): CoverageRow => ({
+        item: method,
+        kind: "method",
+        clause,
+        what: `${component}, ${behaviour} behaviour`,
+        purposes: shownBy,
+        reason,
+      }),
+    ),
     ...features.map(({ item, clause, what }) => row("feature", item, clause, what)),
     ...attacks.map(
       ({ id, what, shownBy, reason }): CoverageRow => ({
@@ -63,6 +73,11 @@ export function coverage(purposes: readonly Purpose[]): readonly CoverageRow[] {
       }),
     ),
   ];
+}
+
+/** Rows that no purpose shows, each with the reason. */
+export function reasoned(purposes: readonly Purpose[]): readonly CoverageRow[] {
+  return coverage(purposes).filter((row) => row.purposes.length === 0 && row.reason !== "");
 }
 
 /** Rows with neither a purpose nor a reason. */

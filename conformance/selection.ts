@@ -2,6 +2,7 @@
 // the harness allow, and by the filters of whoever runs it.
 
 import type { Status } from "./catalogue.ts";
+import { showsMethods } from "./method-behaviour.ts";
 import { type Pics, type PicsItem, proforma } from "./pics.ts";
 import { weaker } from "./protocol.ts";
 import type { Purpose } from "./purposes/purpose.ts";
@@ -69,9 +70,14 @@ export function select(purposes: readonly Purpose[], situation: Situation, filte
   return { selected, notApplicable, outOfReach, filtered };
 }
 
-/** The items of the PICS that a purpose tests. */
-export function itemsOf({ methods, capabilities, steps, requires }: Purpose): readonly string[] {
-  return [...methods, ...capabilities, ...steps, ...requires];
+/** The items of the PICS that a purpose tests. Who only sees a method refuse has not seen what it is for. */
+export function itemsOf(purpose: Purpose): readonly string[] {
+  const { capabilities, steps } = purpose;
+  const conditions = conditionsOf(purpose);
+  const tested = showsMethods(purpose)
+    ? conditions
+    : conditions.filter((item) => index.get(item)?.item.kind !== "method");
+  return [...tested, ...capabilities, ...steps];
 }
 
 /** The items without which a purpose has nothing to test. A procedure may have optional steps and yet be mandatory. */

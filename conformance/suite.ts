@@ -22,9 +22,11 @@ import { policyInopportunePurposes } from "./purposes/dssm-policy-inopportune.ts
 import { policyOrderPurposes } from "./purposes/dssm-policy-order.ts";
 import { policyRulePurposes } from "./purposes/dssm-policy-rules.ts";
 import { publicationPurposes } from "./purposes/dssm-publication.ts";
+import { sessionOverPurposes } from "./purposes/dssm-session-over.ts";
 import { sessionPurposes } from "./purposes/dssm-sessions.ts";
 import { signatureAlgorithmPurposes } from "./purposes/dssm-signature-algorithms.ts";
 import { signedRequestsPurposes } from "./purposes/dssm-signed-requests.ts";
+import { tokenIntrospectionPurposes } from "./purposes/dssm-token-introspection.ts";
 import { userAccountPurposes } from "./purposes/dssm-user-account.ts";
 import { userAccountRulePurposes } from "./purposes/dssm-user-account-rules.ts";
 import { userAuthenticationPurposes } from "./purposes/dssm-user-authentication.ts";
@@ -57,6 +59,7 @@ export const purposes: readonly Purpose[] = [
   userAccountRulePurposes,
   userAuthenticationPurposes,
   sessionPurposes,
+  sessionOverPurposes,
   signedRequestsPurposes,
   signatureAlgorithmPurposes,
   policyRulePurposes,
@@ -67,6 +70,7 @@ export const purposes: readonly Purpose[] = [
   accessRecordPurposes,
   publicationPurposes,
   componentPurposes,
+  tokenIntrospectionPurposes,
   ledgerPurposes,
   keyStoragePurposes,
   keyStorageOrderPurposes,

@@ -1,6 +1,6 @@
 // `x1410 conformance list`: the suite, or what filters leave of it.
 import { Command } from "commander";
-import { gaps } from "../coverage.ts";
+import { gaps, reasoned } from "../coverage.ts";
 import { drift, frozen } from "../frozen-suite.ts";
 import { expectationText } from "../refusal.ts";
 import { select, statusOf } from "../selection.ts";
@@ -24,7 +24,7 @@ export function listCommand(): Command {
     .option("--json", "as JSON")
     .option(
       "--gaps",
-      "what of the catalogue and the methods no purpose shows, and nobody has given a reason for; exit code 1 where there is any",
+      "what of the catalogue and the methods no purpose shows: without a reason first (exit code 1 where there is any), then with it",
     )
     .option("--frozen [version]", "a frozen list with the digest of what each purpose asks, by default of this version")
     .action(list);
@@ -36,6 +36,8 @@ function list(options: ListOptions): void {
     const found = gaps(purposes);
     for (const { item, kind, what } of found) print(`${kind.padEnd(10)} ${item.padEnd(40)} ${what}`);
     if (found.length > 0) process.exitCode = 1;
+    for (const { item, kind, what, reason } of reasoned(purposes))
+      print(`${kind.padEnd(10)} ${item.padEnd(40)} ${what}: ${reason}`);
     return;
   }
   if (options.frozen !== undefined) {

@@ -51,6 +51,13 @@ export class TesterKeyStorage {
     return this.#statusCallers.get(keyId) ?? [];
   }
 
+  /** Keeps a key that an owner could have stored here, without a call: the owner may be connected to another server. Answers its id and address. */
+  hold(owner: string, management: string): { readonly id: string; readonly address: string } {
+    const id = randomBytes(16).toString("hex");
+    this.#keys.set(id, { owner, management, secret: randomBytes(32), storedAt: new Date(), inUse: false });
+    return { id, address: keyAddress(this.identity, id) };
+  }
+
   /** Whether a management has marked the key as used by a live contract. */
   inUse(keyId: string): boolean {
     return this.#keys.get(keyId)?.inUse ?? false;

@@ -1,6 +1,7 @@
 // Faulty access management, token management and permission management (clauses 6.2.2, 7.2.3, 7.2.4).
 import { randomBytes } from "node:crypto";
 import { create, fromBinary } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import {
   DataSharingAccessService,
   type RequestAccessResponse,
@@ -9,12 +10,17 @@ import {
 import { type RequestedPermission, RequestedPermissionSchema } from "../../gen/x1410/v1/data_sharing_pb.ts";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { TokenService } from "../../gen/x1410/v1/token_pb.ts";
+import { refusal } from "../../reference/communications/refusal.ts";
 import { signMessage } from "../../reference/envelope/sign.ts";
 import { accepting } from "./accepting.ts";
 import { type Alteration, type Mutant, unary } from "./mutant.ts";
 import { type Claims, withClaims, withOwnKey } from "./token-claims.ts";
 
 const { requestAccess, listUsageRecords } = DataSharingAccessService.method;
+
+const { introspectToken, revokeToken } = TokenService.method;
+
+const revoked = new Set<string>();
 
 /** The last grant of this process, which a management that does not count would give again. */
 let lastGrant: RequestAccessResponse | undefined;
@@ -187,6 +193,75 @@ export const accessManagementMutants: readonly Mutant[] = [
         { ...(claims["authorization_details"] as readonly object[])[0], key_id: randomBytes(16).toString("hex") },
       ],
     })),
+  },
+  {
+    id: "tm-says-all-active",
+    clause: "7.3.2",
+    breaks: "every token is active, revoked or unknown",
+    foundBy: ["TP/DSSM/TM/BO-02", "TP/DSSM/TM/BI-05"],
+    alterations: [
+      unary(introspectToken, (original) => async (request, context) => {
+        const always = () => create(introspectToken.output);
+        return { ...(await accepting(original(request, context), ErrorReason.TOKEN_NOT_FOUND, always)), active: true };
+      }),
+    ],
+  },
+  {
+    id: "tm-says-none-active",
+    clause: "7.3.2",
+    breaks: "no token is active",
+    foundBy: ["TP/DSSM/TM/BV-02"],
+    expectation: "an active token",
+    alterations: [
+      unary(introspectToken, (original) => async (request, context) => ({
+        ...(await original(request, context)),
+        active: false,
+      })),
+    ],
+  },
+  {
+    id: "tm-knows-no-token",
+    clause: "7.3.2",
+    breaks: "the right server is told that there is no such token",
+    foundBy: ["TP/DSSM/TM/BV-02"],
+    alterations: [
+      unary(introspectToken, () => () => {
+        throw refusal(ErrorReason.TOKEN_NOT_FOUND);
+      }),
+    ],
+  },
+  {
+    id: "tm-lies-of-the-end",
+    clause: "7.3.2",
+    breaks: "IntrospectToken has another end of the token than its exp",
+    foundBy: ["TP/DSSM/TM/BV-02"],
+    expectation: "the time in the token's exp",
+    alterations: [
+      unary(introspectToken, (original) => async (request, context) => ({
+        ...(await original(request, context)),
+        expiresAt: timestampFromMs(Date.now()),
+      })),
+    ],
+  },
+  {
+    id: "tm-revokes-in-name-only",
+    clause: "6.2.2",
+    breaks: "a revocation is confirmed and has no effect",
+    foundBy: ["TP/DSSM/TM/BO-02"],
+    alterations: [unary(revokeToken, () => async () => create(revokeToken.output))],
+  },
+  {
+    id: "tm-revokes-once",
+    clause: "6.2.2",
+    breaks: "a token that was revoked cannot be revoked again",
+    foundBy: ["TP/DSSM/TM/BV-03"],
+    alterations: [
+      unary(revokeToken, (original) => async (request, context) => {
+        if (revoked.has(request.tokenId)) throw refusal(ErrorReason.TOKEN_NOT_FOUND);
+        revoked.add(request.tokenId);
+        return original(request, context);
+      }),
+    ],
   },
   {
     id: "tm-forges-its-signature",

@@ -7,7 +7,9 @@ import { DataSharingPolicyService } from "../../gen/x1410/v1/data_sharing_policy
 import { DataStorageService, PackageState } from "../../gen/x1410/v1/data_storage_pb.ts";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { KeyState, KeyStorageService } from "../../gen/x1410/v1/key_storage_pb.ts";
+import { TokenService } from "../../gen/x1410/v1/token_pb.ts";
 import { GetAccountResponseSchema, UserAccountService } from "../../gen/x1410/v1/user_account_pb.ts";
+import { UserAuthenticationService } from "../../gen/x1410/v1/user_authentication_pb.ts";
 import { peerKey } from "../../reference/communications/peer.ts";
 import { reasonOf, refusal } from "../../reference/communications/refusal.ts";
 import type { PurposeId } from "../purposes/purpose.ts";
@@ -17,7 +19,9 @@ import type { Alteration, Mutant } from "./mutant.ts";
 const { registerKey, storeKey, getKeyStatus, deleteKey, setKeyUse } = KeyStorageService.method;
 const { storePackage, getPackageStatus, deletePackage, setPackageUse } = DataStorageService.method;
 const { createAccount, getAccount, updateAccount, deleteAccount } = UserAccountService.method;
+const { endSession } = UserAuthenticationService.method;
 const { submitPolicy, updatePolicy, withdrawPolicy, getPolicy } = DataSharingPolicyService.method;
+const { introspectToken, revokeToken } = TokenService.method;
 const { requestAccess, updateAccessRecord, getAccessRecord, reportUsage, listUsageRecords } =
   DataSharingAccessService.method;
 
@@ -102,6 +106,8 @@ const rows: readonly Row[] = [
   ["uam-creates-over", "TP/DSSM/UAM/BO-01", createAccount, ErrorReason.ACCOUNT_EXISTS, account],
   ["uam-changes-what-is-over", "TP/DSSM/UAM/BO-02", updateAccount, ErrorReason.ACCOUNT_VERSION_STALE, account],
   ["uam-makes-by-a-change", "TP/DSSM/UAM/BO-03", updateAccount, ErrorReason.ACCOUNT_NOT_FOUND, [getAccount, async () => create(GetAccountResponseSchema)]],
+  ["tm-revokes-for-a-stranger", "TP/DSSM/TM/BI-06", revokeToken, ErrorReason.TOKEN_NOT_FOUND, shows(introspectToken, (answer) => ({ ...answer, active: false }))],
+  ["aau-ends-for-a-stranger", "TP/DSSM/AAU/BI-14", endSession, ErrorReason.SESSION_INVALID, gone(DataSharingPolicyService.method.listPolicies, ErrorReason.SESSION_INVALID)],
   ["dspm-updates-for-a-stranger", "TP/DSSM/DSPM/BO-02", updatePolicy, ErrorReason.POLICY_NOT_FOUND, policy],
   ["dspm-submits-over", "TP/DSSM/DSPM/BO-03", submitPolicy, ErrorReason.POLICY_STATE_INVALID, policy],
   ["dspm-updates-what-has-ended", "TP/DSSM/DSPM/BO-04", updatePolicy, ErrorReason.POLICY_STATE_INVALID, policy],

@@ -8,6 +8,7 @@ import {
   type PolicyRecord,
 } from "../../gen/x1410/v1/data_sharing_policy_pb.ts";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
+import { AccountSchema } from "../../gen/x1410/v1/identity_pb.ts";
 import { InformationPublicationService } from "../../gen/x1410/v1/information_publication_pb.ts";
 import { InformationSubscriptionService } from "../../gen/x1410/v1/information_subscription_pb.ts";
 import { SystemManagementService } from "../../gen/x1410/v1/ledger_service_pb.ts";
@@ -18,7 +19,7 @@ import { refusal } from "../../reference/communications/refusal.ts";
 import { acceptingAll } from "./accepting.ts";
 import { type Alteration, type Mutant, streaming, unary } from "./mutant.ts";
 
-const { createAccount, getAccount, listAccounts, updateAccount } = UserAccountService.method;
+const { createAccount, getAccount, listAccounts, updateAccount, deleteAccount } = UserAccountService.method;
 const { beginAuthentication, endSession } = UserAuthenticationService.method;
 const { submitPolicy, updatePolicy, withdrawPolicy, confirmStorage, getPolicy, listPolicies, watchNotifications } =
   DataSharingPolicyService.method;
@@ -29,6 +30,7 @@ const { subscribe } = InformationSubscriptionService.method;
 const { getNetworkParameters } = SystemManagementService.method;
 
 const accounts = new Set<string>();
+const deleted: string[] = [];
 const submitted = new Set<string>();
 const nonce = randomBytes(32);
 const another = () => randomBytes(16).toString("hex");
@@ -87,6 +89,23 @@ export const validManagementMutants: readonly Mutant[] = [
       unary(listAccounts, (original) => async (request, context) => {
         const answer = await original(request, context);
         return { ...answer, accounts: answer.accounts.slice(0, -1) };
+      }),
+    ],
+  },
+  {
+    id: "uam-lists-the-deleted",
+    clause: "6.2.2",
+    breaks: "an account that was deleted is still listed",
+    foundBy: ["TP/DSSM/UAM/BO-04"],
+    alterations: [
+      unary(deleteAccount, (original) => (request, context) => {
+        deleted.push(request.identity);
+        return original(request, context);
+      }),
+      unary(listAccounts, (original) => async (request, context) => {
+        const answer = await original(request, context);
+        const ghosts = deleted.map((identity) => create(AccountSchema, { identity }));
+        return { ...answer, accounts: [...answer.accounts, ...ghosts] };
       }),
     ],
   },

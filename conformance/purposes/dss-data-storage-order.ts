@@ -316,6 +316,27 @@ export const dataStorageOrderPurposes: readonly Purpose[] = [
     },
   }),
   purpose({
+    id: "TP/DSS/DSM/BO-07",
+    title: "says nothing any more of a package that was deleted, to its owner and to the management",
+    clause: "6.2.4",
+    capabilities: ["DSM1", "DSM4"],
+    methods: ["DataStorageService/GetPackageStatus"],
+    tester: ["dssm"],
+    initialState: "a package stored for the tester's management",
+    stimulus: "DeletePackage by the owner; GetPackageStatus by both",
+    expected: { reason: ErrorReason.PACKAGE_NOT_FOUND },
+    twin: "GetPackageStatus by both, before",
+    likelyMistake: "the status is cached, so that policy management publishes data whose package is gone",
+    async run(t) {
+      const packageId = await storedPackage(t, t.seeded(100), { management: t.management.identity });
+      const [owner, management] = [dataStorage(t.provider), dataStorage(t.as("dssm"))];
+      for (const each of [owner, management])
+        await t.positiveTwin("before", () => each.getPackageStatus({ packageId }));
+      await owner.deletePackage({ packageId });
+      for (const each of [owner, management]) await t.expectRefusal(() => each.getPackageStatus({ packageId }));
+    },
+  }),
+  purpose({
     id: "TP/DSS/DSM/BO-05",
     title: "refuses a request id under which something else was registered",
     clause: "7.3.1",

@@ -238,6 +238,26 @@ export const keyStorageOrderPurposes: readonly Purpose[] = [
     },
   }),
   purpose({
+    id: "TP/KSS/KSM/BO-07",
+    title: "says nothing any more of a key that was deleted, to its owner and to the management",
+    clause: "6.2.3",
+    capabilities: ["KSM1", "KSM4"],
+    methods: ["KeyStorageService/GetKeyStatus"],
+    tester: ["dssm"],
+    initialState: "a key stored for the tester's management",
+    stimulus: "DeleteKey by the owner; GetKeyStatus by both",
+    expected: { reason: ErrorReason.KEY_NOT_FOUND },
+    twin: "GetKeyStatus by both, before",
+    likelyMistake: "the status is cached, so that policy management publishes data whose key is gone",
+    async run(t) {
+      const { keyId } = await storedKey(t);
+      const [owner, management] = [keyStorage(t.provider), keyStorage(t.as("dssm"))];
+      for (const each of [owner, management]) await t.positiveTwin("before", () => each.getKeyStatus({ keyId }));
+      await owner.deleteKey({ keyId });
+      for (const each of [owner, management]) await t.expectRefusal(() => each.getKeyStatus({ keyId }));
+    },
+  }),
+  purpose({
     id: "TP/KSS/KSM/BO-06",
     title: "refuses a request id under which something else was registered",
     clause: "7.3.1",
