@@ -30,7 +30,7 @@ const told = {
   capabilities: ["PUB3", "SUB1", "SUB2", "C1", "U5"],
 } as const;
 
-/** More streams than any user needs, fewer than a connection carries. */
+/** More streams than a user may hold (Subscribe in information_subscription.proto), fewer than a connection carries. */
 const FLOOD = 90;
 
 const publication = (user: User) => user.client(InformationPublicationService, "dssm");
@@ -228,11 +228,15 @@ export const publicationPurposes: readonly Purpose[] = [
     initialState: "information published, then withdrawn",
     stimulus: "SearchInformation; GetInformation",
     expected: "nothing; the information, marked as withdrawn",
+    twin: "SearchInformation and GetInformation before, which have the information, not marked",
     likelyMistake: "the index keeps what has ended: consumers ask for it and are refused",
     async run(t) {
       const category = t.freshName("category");
       const offer = await offered(t, category);
-      expect((await search(t, { category })).length === 1, "found before");
+      await t.positiveTwin("before, it is found and not marked", async () => {
+        expect((await search(t, { category })).length === 1, "found before");
+        expect(!(await t.consumer.lookUp(offer.address)).withdrawn, "not marked before");
+      });
       await withdrawn(offer);
       expect((await search(t, { category })).length === 0, "not found any more");
       expect((await t.consumer.lookUp(offer.address)).withdrawn, "marked as withdrawn");
@@ -376,7 +380,7 @@ export const publicationPurposes: readonly Purpose[] = [
     id: "TP/DSSM/SUB/BO-02",
     title: "keeps one user's flood of subscriptions from costing others theirs",
     methods: ["InformationSubscriptionService/Subscribe"],
-    initialState: "a consumer of this purpose alone, in session",
+    initialState: `a consumer of this purpose alone, in session; a user may hold fewer than ${FLOOD} streams (SUBSCRIPTION_LIMIT in error.proto)`,
     stimulus: `Subscribe ${FLOOD} times at once by one consumer; once by another`,
     expected: "SUBSCRIPTION_LIMIT to some of the first, a place again when one is left, and a stream for the other",
     twin: "Subscribe once by the first",

@@ -493,7 +493,8 @@ export const DataSharingPolicyService: GenService<{
   },
   /**
    * Streams notifications to the provider that opened it: contract created, changed, ended (clause 7.3.1; F3.9.1, A1.9.1). Resumes after
-   * a position, so that nothing is lost over a reconnect.
+   * a position, so that nothing is lost over a reconnect. A user MUST be held to fewer than 90 open streams; how many is the server's
+   * choice.
    *
    * @generated from rpc x1410.v1.DataSharingPolicyService.WatchNotifications
    */

@@ -737,6 +737,7 @@ export const ErrorReason = {
 
   /**
    * The identity holds as many open streams as allowed. (clause 6.2.2)
+   * How many is the server's choice, below 90 of one method.
    *
    * @generated from enum value: ERROR_REASON_SUBSCRIPTION_LIMIT = 71;
    */

@@ -133,7 +133,8 @@ export const InformationSubscriptionService: GenService<{
   },
   /**
    * Streams published information to the subscriber that opened it (clause 7.3.1; F3.12, A1.12; F4.1, A2.1 by subscription). Resumes
-   * after a position, so that nothing is lost over a reconnect.
+   * after a position, so that nothing is lost over a reconnect. A user MUST be held to fewer than 90 open streams; how many is the
+   * server's choice.
    *
    * @generated from rpc x1410.v1.InformationSubscriptionService.Subscribe
    */
