@@ -46,6 +46,18 @@ test("steps, capabilities, methods and conditions are those of the catalogue, th
   expect(named.filter(({ item }) => !known.has(item))).toEqual([]);
 });
 
+test("every purpose has a sequence diagram of its own", () => {
+  const byDiagram = Map.groupBy(purposes, ({ diagram }) => JSON.stringify(diagram));
+  const shared = [...byDiagram.values()].filter((list) => list.length > 1);
+  expect(shared.map((list) => list.map(({ id }) => id))).toEqual([]);
+  expect(purposes.filter(({ diagram }) => diagram.length === 0).map(({ id }) => id)).toEqual([]);
+});
+
+test("what is out of order is refused in comparison with a time when it is not", () => {
+  const alone = purposes.filter(({ kind, twin }) => kind === "BO" && twin === undefined);
+  expect(alone.map(({ id }) => id)).toEqual([]);
+});
+
 test("every step of the procedures has a purpose", () => {
   expect(gaps(purposes).filter(({ kind }) => kind === "step")).toEqual([]);
 });

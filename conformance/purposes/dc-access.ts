@@ -12,13 +12,14 @@ const { getKey } = KeyStorageService.method;
 const { getPackage } = DataDistributionService.method;
 const order = [beginAuthentication, completeAuthentication, requestAccess, getKey, getPackage];
 
-const diagram: readonly Arrow[] = [
+const diagram = (granted: string, opened: string): readonly Arrow[] => [
   ["tester", "DC", "access {contract}, write {output}"],
   ["DC", "DSSM", "mutual authentication, three passes"],
   ["DC", "DSSM", "RequestAccess, signed"],
-  ["DSSM", "DC", "token, requested permission, addresses"],
+  ["DSSM", "DC", granted],
   ["DC", "KSS", "GetKey with the token"],
   ["DC", "DSS", "GetPackage"],
+  ["DC", "DC", opened],
   ["DC", "tester", "the plaintext"],
 ];
 
@@ -46,7 +47,7 @@ export const consumerAccessPurposes: readonly Purpose[] = [
     initialState: "data shared with an access permission",
     stimulus: "the command access with the contract's address",
     expected: "authentication, RequestAccess, GetKey and GetPackage in this order; the plaintext that was shared",
-    diagram,
+    diagram: diagram("token, requested permission, addresses", "verifies the package, decrypts"),
     likelyMistake: "key or package are asked for before the management has granted the access",
     budgetSeconds: 60,
     async run(t) {
@@ -67,7 +68,10 @@ export const consumerAccessPurposes: readonly Purpose[] = [
     initialState: "data shared without an access permission: a bare ciphertext",
     stimulus: "the command access with the contract's address",
     expected: "authentication, RequestAccess, GetKey and GetPackage in this order; the plaintext that was shared",
-    diagram,
+    diagram: diagram(
+      "token and addresses, no permission",
+      "compares the bare ciphertext with the signed information, decrypts",
+    ),
     likelyMistake: "a package with metadata is taken for granted, where Annex A stores the bare ciphertext",
     budgetSeconds: 60,
     async run(t) {

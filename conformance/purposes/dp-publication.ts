@@ -33,22 +33,25 @@ const { registerPackage, storePackage } = DataStorageService.method;
 const { submitPolicy, confirmStorage } = DataSharingPolicyService.method;
 const { completeAuthentication } = UserAuthenticationService.method;
 
-const diagram: readonly Arrow[] = [
-  ["tester", "DP", "share {input}"],
-  ["DP", "KSS", "RegisterKey"],
-  ["DP", "DSS", "RegisterPackage"],
-  ["DP", "DP", "encrypts, signs"],
-  ["DP", "DSSM", "SubmitPolicy, signed"],
-  ["DP", "KSS", "StoreKey"],
-  ["DP", "DSS", "StorePackage"],
-  ["DP", "DSSM", "ConfirmStorage"],
-  ["DSSM", "DP", "the contract's address"],
-];
+/** A publication by the client: what it is told to share, what it stores, and what the purpose looks at. */
+function sharing(input: string, stored: string, ...looked: readonly Arrow[]): readonly Arrow[] {
+  return [
+    ["tester", "DP", input],
+    ["DP", "KSS", "RegisterKey"],
+    ["DP", "DSS", "RegisterPackage"],
+    ["DP", "DP", "encrypts, signs"],
+    ["DP", "DSSM", "SubmitPolicy, signed"],
+    ["DP", "KSS", "StoreKey"],
+    ["DP", "DSS", `StorePackage: ${stored}`],
+    ["DP", "DSSM", "ConfirmStorage"],
+    ["DSSM", "DP", "the contract's address"],
+    ...looked,
+  ];
+}
 
 const common = {
   commands: ["publish"],
   initialState: "the kit's servers around the client",
-  diagram,
   budgetSeconds: 90,
 } as const;
 
@@ -77,6 +80,11 @@ export const providerPublicationPurposes: readonly Purpose[] = [
       "F3.9.1",
     ],
     capabilities: ["U3", "U5", "P4", "P5", "P8", "P9", "W2", "W3", "W7", "W8", "W9", "S2", "AAC4"],
+    diagram: sharing("share {input}", "a package", [
+      "tester",
+      "tester",
+      "compares the order of the calls with Figure 3",
+    ]),
     stimulus: "the command publish",
     expected:
       "registrations and authentication before SubmitPolicy, storage before the last ConfirmStorage, which names the contract",
@@ -97,6 +105,11 @@ export const providerPublicationPurposes: readonly Purpose[] = [
     steps: ["A1.2.1", "A1.2.2", "A1.2.3", "A1.2.4", "A1.3", "A1.4", "A1.5", "A1.7", "A1.7.1", "A1.7.2", "A1.9.1"],
     capabilities: ["P2", "P3", "P6", "P7", "P9"],
     commands: ["publishBare"],
+    diagram: sharing("share {input} without a permission", "the bare ciphertext", [
+      "tester",
+      "tester",
+      "compares the order with Annex A.1, the ciphertext with the information",
+    ]),
     stimulus: "the command publishBare",
     expected: "the order of the figure; the bare ciphertext, which the signed information describes, and no permission",
     likelyMistake: "a package with metadata is stored, or the encrypted data are not stated in the information",
@@ -127,6 +140,11 @@ export const providerPublicationPurposes: readonly Purpose[] = [
     capabilities: ["P1"],
     commands: ["publishRecords"],
     initialState: "subscriber records in CSV, with names, phone numbers, card numbers and e-mail addresses",
+    diagram: sharing("share {input}, desensitized", "a package", [
+      "tester",
+      "tester",
+      "decrypts, and looks for what identifies somebody",
+    ]),
     stimulus: "the command publishRecords",
     expected: "what the key decrypts has as many records, and none of the values that identify somebody",
     likelyMistake: "columns are desensitized, and free text in which the same values stand is not",
@@ -148,6 +166,11 @@ export const providerPublicationPurposes: readonly Purpose[] = [
     clause: "6.2.1",
     steps: ["F3.3.1", "F3.3.3", "F3.5"],
     capabilities: ["P6", "P7", "P8", "W4", "W9"],
+    diagram: sharing("share {input}, twice", "a package", [
+      "tester",
+      "tester",
+      "verifies both signatures, compares their contexts",
+    ]),
     stimulus: "the command publish, twice",
     expected:
       "policies signed by the provider, with its identity and key, the ids and addresses that were registered, the terms asked for, and two nonces",
@@ -170,6 +193,7 @@ export const providerPublicationPurposes: readonly Purpose[] = [
     clause: "7.2.1",
     steps: ["F3.3.4", "F3.3.5"],
     capabilities: ["W5", "W6"],
+    diagram: sharing("share {input}", "a package", ["tester", "tester", "opens the package, verifies its metadata"]),
     stimulus: "the command publish",
     expected:
       "metadata signed by the provider: package id, provider, its public key, key id, size and SHA-256 of the encrypted data",
@@ -205,6 +229,11 @@ export const providerPublicationPurposes: readonly Purpose[] = [
     clause: "7.2.1",
     steps: ["F3.3.2", "F3.3.5", "F3.7.2", "F3.7.4"],
     capabilities: ["P3", "W1", "W6", "W8", "S2"],
+    diagram: sharing("share {input}", "a package", [
+      "tester",
+      "tester",
+      "decrypts the package, looks for the plaintext in every request",
+    ]),
     stimulus: "the command publish",
     expected: "the stored key decrypts the stored package to {input}; no request has a piece of {input}",
     likelyMistake: "the package is stored as it was read, relying on TLS alone",
@@ -224,6 +253,11 @@ export const providerPublicationPurposes: readonly Purpose[] = [
     clause: "7.2.1",
     steps: ["F3.3.2", "A1.2.1"],
     capabilities: ["P2", "W1"],
+    diagram: sharing("share {input}, twice", "a package", [
+      "tester",
+      "tester",
+      "compares the two keys and the two ciphertexts",
+    ]),
     stimulus: "the command publish, twice with the same data",
     expected: "two keys of 32 bytes that differ, and two ciphertexts that differ",
     likelyMistake: "a key is derived from the data or kept in the profile, so that one access opens all",
@@ -248,6 +282,7 @@ export const providerPublicationPurposes: readonly Purpose[] = [
     clause: "7.2.1",
     steps: ["F3.7.2", "A1.7.1"],
     capabilities: ["P4", "W7"],
+    diagram: sharing("share {input}", "a package", ["tester", "tester", "looks for the key in every request"]),
     stimulus: "the command publish",
     expected: "the key in StoreKey, and in no request to another server",
     likelyMistake: "the key goes along with the policy or in the package",
@@ -268,6 +303,13 @@ export const providerPublicationPurposes: readonly Purpose[] = [
     clause: "7.3.1",
     steps: ["F3.9.1"],
     capabilities: ["P9"],
+    diagram: sharing(
+      "share {input}",
+      "a package",
+      ["tester", "DSSM", "RequestAccess"],
+      ["tester", "KSS", "GetKey"],
+      ["tester", "DSS", "GetPackage"],
+    ),
     stimulus: "the command publish; then the kit's consumer accesses the contract",
     expected: "the consumer obtains {input}, byte for byte",
     likelyMistake: "the context of the encryption is not the key's id, so that others cannot decrypt",

@@ -1,11 +1,12 @@
 // The four procedures of X.1410 as test purposes: each is replayed whole, and each of its steps has a verdict of its own.
+import { STEPS } from "../catalogue.ts";
 import { annexA1 } from "../procedures/annex-a1.ts";
 import { annexA2 } from "../procedures/annex-a2.ts";
 import type { Cast } from "../procedures/cast.ts";
 import { figure3 } from "../procedures/figure-3.ts";
 import { figure4 } from "../procedures/figure-4.ts";
 import { type Procedure, replay } from "../procedures/procedure.ts";
-import { type Purpose, purpose } from "./purpose.ts";
+import { type Arrow, type Purpose, purpose } from "./purpose.ts";
 
 const initialStates = {
   F3: "accounts of a provider and a consumer; the consumer subscribed",
@@ -25,6 +26,9 @@ function replayed(procedure: Procedure<Cast>): Purpose {
     initialState: initialStates[procedure.id],
     stimulus: "the steps of the figure in its order",
     expected: "every step that can be seen is as the figure has it",
+    diagram: STEPS.filter((step) => step.procedure === procedure.id).map(
+      ({ id, from, to, what }): Arrow => [from, to, `${id} ${what}`],
+    ),
     budgetSeconds: 60,
     async run(t) {
       const { provider, consumer, records } = t;
