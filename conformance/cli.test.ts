@@ -35,6 +35,14 @@ describe("x1410 conformance", () => {
     ]);
   });
 
+  test("names what nothing outside can show, with the reason", async () => {
+    const { code, stdout } = await kit("list", "--reasons");
+    expect(code).toBe(0);
+    expect(stdout).toMatch(
+      /TokenVerificationService\/VerifyToken +TV, valid behaviour: answers key storage management/,
+    );
+  });
+
   test("says by its exit code that there are no gaps", async () => {
     expect(await kit("list", "--gaps")).toMatchObject({ code: 0, stdout: "" });
   });

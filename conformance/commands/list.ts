@@ -11,6 +11,7 @@ import { type FilterOptions, filtersOf, withFilters } from "./filters.ts";
 interface ListOptions extends FilterOptions {
   readonly json?: true;
   readonly gaps?: true;
+  readonly reasons?: true;
   readonly frozen?: string | true;
 }
 
@@ -24,8 +25,9 @@ export function listCommand(): Command {
     .option("--json", "as JSON")
     .option(
       "--gaps",
-      "what of the catalogue and the methods no purpose shows: without a reason first (exit code 1 where there is any), then with it",
+      "what of the catalogue and the methods no purpose shows, and nobody has given a reason for; exit code 1 where there is any",
     )
+    .option("--reasons", "what of the catalogue and the methods no purpose shows, with the reason")
     .option("--frozen [version]", "a frozen list with the digest of what each purpose asks, by default of this version")
     .action(list);
 }
@@ -36,6 +38,9 @@ function list(options: ListOptions): void {
     const found = gaps(purposes);
     for (const { item, kind, what } of found) print(`${kind.padEnd(10)} ${item.padEnd(40)} ${what}`);
     if (found.length > 0) process.exitCode = 1;
+    return;
+  }
+  if (options.reasons === true) {
     for (const { item, kind, what, reason } of reasoned(purposes))
       print(`${kind.padEnd(10)} ${item.padEnd(40)} ${what}: ${reason}`);
     return;
