@@ -1,6 +1,6 @@
 // The reference stack from the options of the command line until it is asked to stop.
 import { launchHere } from "../reference/stack/one-process.ts";
-import { planEntities } from "../reference/stack/plan.ts";
+import { type EntityPlan, planEntities } from "../reference/stack/plan.ts";
 import { EntityProcesses } from "../reference/stack/split-processes.ts";
 import { type RunningStack, startStack } from "../reference/stack/stack.ts";
 import { standardErrorLog, standardErrorTroubles } from "../reference/stack/standard-error-log.ts";
@@ -22,11 +22,14 @@ export interface UpOptions {
   readonly verbose?: true;
 }
 
-/** Runs until it is asked to stop, or an entity ends by itself. */
+/** Runs until it is asked to stop, or an entity ends by itself that is no node of a ledger with several. */
 export async function runStack(options: UpOptions): Promise<void> {
   const { basePort, ledgerNodes = options.split ? 3 : 1 } = options;
   const stop = stopRequested();
-  const processes = new EntityProcesses(entityCommandLine(options), planEntities({ basePort, ledgerNodes }).length);
+  // Where the ledger has several nodes, each of them may end and come back without the others.
+  const apart = ({ nodes }: EntityPlan) => options.split === true || nodes.length > 1;
+  const count = planEntities({ basePort, ledgerNodes }).filter(apart).length;
+  const processes = new EntityProcesses(entityCommandLine(options), count);
   const stack = await startStack(
     {
       dataDirectory: options.data,
@@ -40,7 +43,7 @@ export async function runStack(options: UpOptions): Promise<void> {
       log: options.verbose ? standardErrorLog : standardErrorTroubles,
       signal: stop,
     },
-    options.split ? processes.launch : launchHere,
+    (launch) => (apart(launch.plan) ? processes.launch(launch) : launchHere(launch)),
   )
     .catch((cause: unknown) => {
       // Asked to stop while it started: it has stopped.

@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
+import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 
 /** What `x1410 up --json` prints when it is ready, as far as it is used here. */
@@ -72,6 +73,15 @@ export class StackProcess {
     const ready = JSON.parse(await Promise.race([line, failed])) as Ready;
     failed.catch(() => {});
     return new StackProcess(child, said, ended, ready);
+  }
+
+  /** Resolves when standard error has so many lines; answers them. */
+  async errorLines(count: number): Promise<string[]> {
+    for (;;) {
+      const lines = this.#said.errors.split("\n").slice(0, -1);
+      if (lines.length >= count) return lines;
+      await once(this.#child.stderr as Readable, "data");
+    }
   }
 
   /** At once, as when the power goes. */
