@@ -3,7 +3,7 @@ import { launchHere } from "../reference/stack/one-process.ts";
 import { type EntityPlan, planEntities } from "../reference/stack/plan.ts";
 import { EntityProcesses } from "../reference/stack/split-processes.ts";
 import { type RunningStack, startStack } from "../reference/stack/stack.ts";
-import { standardErrorLog, standardErrorTroubles } from "../reference/stack/standard-error-log.ts";
+import { faultLog, standardErrorLog } from "../reference/stack/standard-error-log.ts";
 
 const HOUR_MS = 60 * 60_000;
 
@@ -40,7 +40,7 @@ export async function runStack(options: UpOptions): Promise<void> {
       introspection: options.introspection,
       rotation: { tokenKeyMs: options.tokenKeyRotation * HOUR_MS, kekMs: options.kekRotation * 24 * HOUR_MS },
       preSharedKeys: options.psk ?? false,
-      log: options.verbose ? standardErrorLog : standardErrorTroubles,
+      log: options.verbose ? standardErrorLog : faultLog(),
       signal: stop,
     },
     (launch) => (apart(launch.plan) ? processes.launch(launch) : launchHere(launch)),
