@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { fromBinary } from "@bufbuild/protobuf";
 import { createClient } from "@connectrpc/connect";
 import { Level } from "level";
-import { afterAll, afterEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test } from "vitest";
 import { createPki } from "../../certs/pki.ts";
 import { PolicyState, UsageKind } from "../../gen/x1410/v1/data_sharing_pb.ts";
 import { DataStorageService, PackageState } from "../../gen/x1410/v1/data_storage_pb.ts";
@@ -31,11 +31,17 @@ import type { User } from "../user/user.ts";
 import { type Ready, StackProcess } from "./crash.fixture.ts";
 import { connected, load, Told } from "./crash-load.fixture.ts";
 
-const folder = mkdtempSync(join(tmpdir(), "x1410-stack-crash-"));
-const data = join(folder, "data");
+let folder: string;
+let data: string;
 let stack: StackProcess | undefined;
-afterEach(() => stack?.kill());
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "x1410-stack-crash-"));
+  data = join(folder, "data");
+});
+afterEach(async () => {
+  await stack?.kill();
+  rmSync(folder, { recursive: true, force: true });
+});
 
 const patient = { attempts: 8, firstPauseMs: 50, longestPauseMs: 1_000 };
 
@@ -192,25 +198,10 @@ function note({ transactions }: Block, held: OnLedger): void {
  * What the servers keep for themselves, once they have stopped: every token belongs to an access on the ledger, every redemption to a token,
  * and key and package that no policy names are registrations of a publication that was given up before anything was stored.
  */
-async function storesAgree(): Promise<void> {
-  const source = await openNodeDatabase(join(data, "ledger-1", "db"));
-  const state = await TemporaryState.create();
-  const held = nothing();
-  const pki = createPki(join(data, "pki"));
-  try {
-    async function* blocks() {
-      for await (const block of source.blocks()) {
-        note(block, held);
-        yield block;
-      }
-    }
-    const verdict = await verifyChain(blocks(), { trust: pki.verifier(), state });
-    expect(verdict).toMatchObject({ intact: true });
-    expect(await source.storedFault(state, verdict.head)).toBeUndefined();
-  } finally {
-    await state.remove();
-    await source.close();
-  }
+async function storesAgree(nodes: number): Promise<void> {
+  const chains = await Promise.all(Array.from({ length: nodes }, (_, index) => auditedOffline(`ledger-${index + 1}`)));
+  const [held = nothing()] = chains;
+  for (const other of chains) expect(other).toEqual(held);
   const tokens = await stored("dssm", "token-management", async (store) => ({
     accesses: await jsonTable(store, "tokens").keys().all(),
     ids: await textTable(store, "token-ids").keys().all(),
@@ -239,6 +230,29 @@ async function storesAgree(): Promise<void> {
   expect(keys.length).toBeGreaterThanOrEqual(named.keys.size);
 }
 
+/** What a stopped node's chain holds, verified with its state. */
+async function auditedOffline(node: string): Promise<OnLedger> {
+  const source = await openNodeDatabase(join(data, node, "db"));
+  const state = await TemporaryState.create();
+  const held = nothing();
+  const pki = createPki(join(data, "pki"));
+  try {
+    async function* blocks() {
+      for await (const block of source.blocks()) {
+        note(block, held);
+        yield block;
+      }
+    }
+    const verdict = await verifyChain(blocks(), { trust: pki.verifier(), state });
+    expect(verdict).toMatchObject({ intact: true });
+    expect(await source.storedFault(state, verdict.head)).toBeUndefined();
+  } finally {
+    await state.remove();
+    await source.close();
+  }
+  return held;
+}
+
 async function stored<T>(entity: string, part: string, read: (store: Store) => Promise<T>): Promise<T> {
   const db = new Level<string, string>(join(data, entity, "db"));
   try {
@@ -251,29 +265,34 @@ async function stored<T>(entity: string, part: string, read: (store: Store) => P
 /** Of all policies that there are. */
 const named = { keys: new Set<string>(), packages: new Set<string>() };
 const begun = Date.now();
-const rounds = campaign ? 100 : 1;
 
-test(`${rounds} time(s) killed under load, the stack keeps what it has told and its servers agree`, {
-  timeout: 60_000 + rounds * 60_000,
-}, async () => {
-  const told = new Told();
-  stack = await StackProcess.start(data);
-  for (let round = 0; round < rounds; round++) {
-    const running = stack;
-    const answers = 3 + Math.floor(Math.random() * 10);
-    const delayMs = Math.random() * 200;
-    let count = 0;
-    const killed = Promise.withResolvers<void>();
-    await Promise.all([
-      load(running.ready, told, folder, () => {
-        count += 1;
-        if (count === answers) setTimeout(() => running.kill().then(() => killed.resolve(), killed.reject), delayMs);
-      }),
-      killed.promise,
-    ]);
-    stack = await StackProcess.start(data);
-    await agree(stack.ready, told, `round ${round}, killed ${delayMs} ms after ${answers} answers`);
-  }
-  await stack.stop();
-  await storesAgree();
-});
+const whole = { form: "in one process", options: [] as string[], nodes: 1, rounds: campaign ? 100 : 1 };
+const apart = { form: "each entity in its own process, three nodes", options: ["--split"], nodes: 3, rounds: 25 };
+
+test.each(campaign ? [whole, apart] : [whole])(
+  "killed under load $rounds time(s), $form, the stack keeps what it has told and its servers agree",
+  async ({ options, nodes, rounds }) => {
+    const told = new Told();
+    stack = await StackProcess.start(data, ...options);
+    for (let round = 0; round < rounds; round++) {
+      const running = stack;
+      const answers = 3 + Math.floor(Math.random() * 10);
+      const delayMs = Math.random() * 200;
+      let count = 0;
+      const killed = Promise.withResolvers<void>();
+      await Promise.all([
+        load(running.ready, told, folder, () => {
+          count += 1;
+          if (count === answers)
+            setTimeout(() => running.killAll(data).then(() => killed.resolve(), killed.reject), delayMs);
+        }),
+        killed.promise,
+      ]);
+      stack = await StackProcess.start(data, ...options);
+      await agree(stack.ready, told, `round ${round}, killed ${delayMs} ms after ${answers} answers`);
+    }
+    await stack.stop();
+    await storesAgree(nodes);
+  },
+  60_000 + 100 * 60_000,
+);
