@@ -152,6 +152,8 @@ test("a node that is told to end stays stopped, another takes over, and it comes
   await publish().catch((cause) => expect(reasonOf(cause)).toBe(ErrorReason.OUTCOME_UNKNOWN));
   await writesGoOn();
   expect(await states()).toHaveLength(nodes.length - 1);
+  const audit = await x1410InProcess(folder, "ledger", "verify", "--data", data, "--node", "ledger-1");
+  expect(audit).toMatchObject({ code: 0, output: expect.stringContaining("intact") });
   writeFileSync(join(data, "ledger-1/start"), "");
   await agree();
   // Without what it holds it catches up from the others.
