@@ -55,7 +55,7 @@ const SUBCOMMANDS: readonly Subcommand[] = [
   },
   {
     name: "entity",
-    description: "serve one entity, as `x1410 up --split` orders it to",
+    description: "serve one entity, as `x1410 up` orders it to",
     load: async () => (await import("./entity.ts")).entityCommand(),
     hidden: true,
   },

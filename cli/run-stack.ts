@@ -1,9 +1,9 @@
 // The reference stack from the options of the command line until it is asked to stop.
 import { launchHere } from "../reference/stack/one-process.ts";
-import { planEntities } from "../reference/stack/plan.ts";
+import { type EntityPlan, planEntities } from "../reference/stack/plan.ts";
 import { EntityProcesses } from "../reference/stack/split-processes.ts";
 import { type RunningStack, startStack } from "../reference/stack/stack.ts";
-import { standardErrorLog, standardErrorTroubles } from "../reference/stack/standard-error-log.ts";
+import { faultLog, standardErrorLog } from "../reference/stack/standard-error-log.ts";
 
 const HOUR_MS = 60 * 60_000;
 
@@ -22,11 +22,14 @@ export interface UpOptions {
   readonly verbose?: true;
 }
 
-/** Runs until it is asked to stop, or an entity ends by itself. */
+/** Runs until it is asked to stop, or an entity ends by itself that is no node of a ledger with several. */
 export async function runStack(options: UpOptions): Promise<void> {
   const { basePort, ledgerNodes = options.split ? 3 : 1 } = options;
   const stop = stopRequested();
-  const processes = new EntityProcesses(entityCommandLine(options), planEntities({ basePort, ledgerNodes }).length);
+  // Where the ledger has several nodes, each of them may end and come back without the others.
+  const apart = ({ nodes }: EntityPlan) => options.split === true || nodes.length > 1;
+  const count = planEntities({ basePort, ledgerNodes }).filter(apart).length;
+  const processes = new EntityProcesses(entityCommandLine(options), count);
   const stack = await startStack(
     {
       dataDirectory: options.data,
@@ -37,10 +40,10 @@ export async function runStack(options: UpOptions): Promise<void> {
       introspection: options.introspection,
       rotation: { tokenKeyMs: options.tokenKeyRotation * HOUR_MS, kekMs: options.kekRotation * 24 * HOUR_MS },
       preSharedKeys: options.psk ?? false,
-      log: options.verbose ? standardErrorLog : standardErrorTroubles,
+      log: options.verbose ? standardErrorLog : faultLog(),
       signal: stop,
     },
-    options.split ? processes.launch : launchHere,
+    (launch) => (apart(launch.plan) ? processes.launch(launch) : launchHere(launch)),
   )
     .catch((cause: unknown) => {
       // Asked to stop while it started: it has stopped.

@@ -1,5 +1,6 @@
-// Every entity in a process of its own: they serve together, and end together however one of them ends. In a campaign the four procedures
-// run against them over both client stacks, and the whole suite as far as the certificates of their target file go.
+// Every entity in a process of its own: they serve together, and end together however one of them ends, unless it is one of several nodes of the
+// ledger. In a campaign the four procedures run against them over both client stacks, and the whole suite as far as the certificates of their
+// target file go.
 import { readdirSync, readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -35,19 +36,26 @@ function ended(pids: readonly number[]): Promise<unknown> {
 const linux = process.platform === "linux";
 
 test.skipIf(!linux)(
-  "where one is killed the others end, and one line says which it was",
+  "where a ledger node is killed the others go on, where another entity is they end; one line says which it was",
   async () => {
     stack = await StackProcess.start(data, "--split");
     expect(Object.keys(stack.ready.entities)).toEqual(entityNames);
-    const [authority = 0, follower = 0, ...others] = children(stack);
-    expect(others).toHaveLength(entityNames.length - 2);
+    const all = children(stack);
+    expect(all).toHaveLength(entityNames.length);
+    const [follower = 0, keys = 0] = ["ledger-2", "kss"].map((name) => all[entityNames.indexOf(name)]);
     process.kill(follower, "SIGKILL");
+    const restarted = "x1410: ledger-2 has ended (SIGKILL); it is started again in 1 s";
+    expect(await stack.errorLines(1)).toEqual([restarted]);
+    expect(all.filter((pid) => pid !== follower && !runs(pid))).toEqual([]);
+    await expect.poll(() => children(stack as StackProcess), { timeout: 20_000 }).toHaveLength(entityNames.length);
+    const again = children(stack);
+    process.kill(keys, "SIGKILL");
     expect(await stack.ended).toEqual({
       code: 1,
       signal: null,
-      errors: `x1410: ledger-2 has ended (SIGKILL); the stack was stopped, its data is kept in ${data}\n`,
+      errors: `${restarted}\nx1410: kss has ended (SIGKILL); the stack was stopped, its data is kept in ${data}\n`,
     });
-    expect([authority, ...others].filter(runs)).toEqual([]);
+    expect([...all, ...again].filter(runs)).toEqual([]);
   },
   60_000,
 );

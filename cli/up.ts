@@ -11,7 +11,11 @@ export function upCommand(): Command {
     .option("--host <address>", "address to listen on", hostAddress, "127.0.0.1")
     .option("--base-port <port>", "first of the ports; 0 takes free ones", wholeNumber(0, 65_500), 7410)
     .option("--split", "one process for each entity")
-    .option("--ledger-nodes <n>", "nodes of the ledger (default: 1, with --split 3)", wholeNumber(1, 16))
+    .option(
+      "--ledger-nodes <n>",
+      "nodes of the ledger, each in its own process where there are several (default: 1, with --split 3)",
+      wholeNumber(1, 16),
+    )
     .option("--crl-refresh <seconds>", "how often entities fetch revocation lists", wholeNumber(1, 86_400), 60)
     .addOption(
       new Option("--introspection <mode>", "whether key storage asks token management about each token")

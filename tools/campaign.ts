@@ -41,6 +41,7 @@ const checks: readonly Check[] = [
   whole("the right to propose blocks, handed over and taken over", "cli/change-proposer.test.ts"),
   whole("every damage to what is stored, told or healed", "cli/damage.test.ts"),
   whole("nodes of the ledger killed, 100 rounds each", "reference/ledger/crash.test.ts"),
+  whole("nodes of a running ledger killed, stopped and started again", "cli/ledger-node-ends.test.ts"),
   whole("the stack killed, 100 rounds", "reference/stack/crash.test.ts"),
   whole("the key storage server killed, 100 rounds", "reference/key-storage-server/killed-server.test.ts"),
   whole("10,000 bodies for every method", "reference/attacks/mutated-bodies.test.ts"),

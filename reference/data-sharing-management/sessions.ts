@@ -2,6 +2,7 @@
 // session out of the store.
 import { createHash, randomBytes } from "node:crypto";
 import type { Account } from "../../gen/x1410/v1/identity_pb.ts";
+import { isStorageFailure } from "../communications/fault.ts";
 import type { Peer } from "../communications/peer.ts";
 import { type Change, commit, jsonTable, put, remove, type Store, type Table } from "../store/durable-batch.ts";
 import type { Accounts } from "./user-account.ts";
@@ -44,6 +45,8 @@ export class Sessions {
   readonly #sessions: Table<StoredSession>;
   /** The same by identity and digest: the sessions of one user. */
   readonly #ofUser: Table<StoredSession>;
+  /** By digest, those that could not be stored: a full disk keeps nobody from reading. They end with the process. */
+  readonly #held = new Map<string, StoredSession>();
 
   constructor({ store, accounts, now }: { store: Store; accounts: Accounts; now: () => Date }) {
     this.#store = store;
@@ -60,11 +63,16 @@ export class Sessions {
     const session = { identity, binding, createdAt, expiresAt: createdAt + SESSION_LIFETIME_MS, ended: false };
     const digest = sha256(secret);
     const over = await this.#over(identity);
-    await commit(this.#store, [
-      ...over.flatMap((ended) => this.#removal(identity, ended)),
-      put(this.#sessions, digest, session),
-      put(this.#ofUser, `${identity} ${digest}`, session),
-    ]);
+    try {
+      await commit(this.#store, [
+        ...over.flatMap((ended) => this.#removal(identity, ended)),
+        put(this.#sessions, digest, session),
+        put(this.#ofUser, `${identity} ${digest}`, session),
+      ]);
+    } catch (cause) {
+      if (!isStorageFailure(cause)) throw cause;
+      this.#hold(digest, session);
+    }
     return { secret, expiresAt: new Date(session.expiresAt) };
   }
 
@@ -83,21 +91,36 @@ export class Sessions {
     if (session === undefined) return false;
     const ended = { ...session, ended: true };
     if (!session.ended) {
+      const held = this.#held.has(digest);
+      if (held) this.#held.set(digest, ended);
       await commit(this.#store, [
         put(this.#sessions, digest, ended),
         put(this.#ofUser, `${session.identity} ${digest}`, ended),
-      ]);
+      ]).catch((cause) => {
+        if (!held || !isStorageFailure(cause)) throw cause;
+      });
     }
     return true;
   }
 
   /** Ends every session of a user (UAM1: the account is gone). */
   async endAll(identity: string): Promise<void> {
+    for (const [digest, held] of this.#held) if (held.identity === identity) this.#held.delete(digest);
     const writes: Change[] = [];
     for await (const key of this.#ofUser.keys(keysOf(identity))) {
       writes.push(...this.#removal(identity, key.slice(identity.length + 1)));
     }
     if (writes.length > 0) await commit(this.#store, writes);
+  }
+
+  #hold(digest: string, session: StoredSession): void {
+    const now = this.#now().getTime();
+    for (const [other, { expiresAt }] of this.#held) if (expiresAt <= now) this.#held.delete(other);
+    const ofUser = [...this.#held].filter(([, { identity }]) => identity === session.identity);
+    // In the order in which they were opened.
+    for (const [oldest] of ofUser.slice(0, Math.max(0, ofUser.length - SESSIONS_PER_USER + 1)))
+      this.#held.delete(oldest);
+    this.#held.set(digest, session);
   }
 
   /** Digests of the sessions that are to go when the user opens one more: expired ones, and the oldest where there are too many. */
@@ -116,7 +139,7 @@ export class Sessions {
   }
 
   async #bound(digest: string, binding: string): Promise<StoredSession | undefined> {
-    const session = await this.#sessions.get(digest);
+    const session = this.#held.get(digest) ?? (await this.#sessions.get(digest));
     return session?.binding === binding && session.expiresAt > this.#now().getTime() ? session : undefined;
   }
 

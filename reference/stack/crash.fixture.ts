@@ -1,7 +1,10 @@
 // The whole stack in a process of its own, as a newcomer starts it, to be killed at any instant and started again on what it leaves.
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
+import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 
 /** What `x1410 up --json` prints when it is ready, as far as it is used here. */
@@ -74,9 +77,32 @@ export class StackProcess {
     return new StackProcess(child, said, ended, ready);
   }
 
+  /** Resolves when standard error has so many lines; answers them. */
+  async errorLines(count: number): Promise<string[]> {
+    for (;;) {
+      const lines = this.#said.errors.split("\n").slice(0, -1);
+      if (lines.length >= count) return lines;
+      await once(this.#child.stderr as Readable, "data");
+    }
+  }
+
   /** At once, as when the power goes. */
   kill(): Promise<Ended> {
     return this.#end("SIGKILL");
+  }
+
+  /** With every process that serves an entity in this data directory: the starter first, so that it has nothing to say about the others. */
+  killAll(dataDirectory: string): Promise<Ended> {
+    const ended = this.kill();
+    const holders = Object.keys(this.ready.entities).map((name) => join(dataDirectory, name, "lock/holder"));
+    for (const pid of new Set(holders.map((path) => Number(readFileSync(path, "utf8"))))) {
+      try {
+        if (pid !== this.pid) process.kill(pid, "SIGKILL");
+      } catch {
+        // It has seen its starter end.
+      }
+    }
+    return ended;
   }
 
   stop(signal: NodeJS.Signals = "SIGTERM"): Promise<Ended> {

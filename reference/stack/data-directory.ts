@@ -4,8 +4,10 @@ import { join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { Level, type OpenOptions } from "level";
 import { makeDirectory, PRIVATE_FILE, PUBLIC_FILE, readIfPresent, writeDurably } from "../../certs/durable-file.ts";
+import { isStorageFailure } from "../communications/fault.ts";
 import { checkClosed, stateClosed, withdrawClosed } from "../store/closing-statement.ts";
-import { checkDatabase } from "../store/leveldb-check.ts";
+import { checkDatabase, DatabaseDamage } from "../store/leveldb-check.ts";
+import { MendedLevel } from "../store/mended-level.ts";
 
 /** A data directory that cannot be used; the message says why and how to mend it. */
 export class DataDirectoryError extends Error {
@@ -99,13 +101,17 @@ export interface OpenDatabase {
 }
 
 /**
- * Opens the database of an entity, checked as a whole or, without `contents`, in a time that does not grow with it. Where the entity's former
- * process is still about to end, waits for it.
+ * Opens the database of an entity, checked as a whole or, without `contents`, in a time that does not grow with it; it goes on after failed
+ * writes, unless its owner `mends` it. Where the entity's former process is still about to end, waits for it.
  * @throws DataDirectoryError where it is in use or damaged; what is damaged is left as it is
  */
 export async function openDatabase(
   directory: string,
-  { contents = true, ...settings }: { readonly contents?: boolean } & DatabaseSettings = {},
+  {
+    contents = true,
+    mends = false,
+    ...settings
+  }: { readonly contents?: boolean; readonly mends?: boolean } & DatabaseSettings = {},
 ): Promise<OpenDatabase> {
   const path = join(directory, "db");
   // A lock of its own, since the database is looked at before LevelDB locks it, and may change it.
@@ -115,7 +121,7 @@ export async function openDatabase(
     await checkDatabase(path, { contents, closed: await checkClosed(directory) });
     await withdrawClosed(directory);
     // Not before: whoever makes a Level opens it.
-    db = new Level<string, string>(path, settings);
+    db = mends ? new Level<string, string>(path, settings) : new MendedLevel(path, settings);
     await db.open();
   } catch (cause) {
     await lock.close();
@@ -127,10 +133,20 @@ export async function openDatabase(
     db,
     async close() {
       await db.close();
-      await stateClosed(directory);
+      await stateIfWhole(directory, path);
       await lock.close();
     },
   };
+}
+
+/** After a write that failed, and on a full disk, it is left as after a crash. */
+async function stateIfWhole(directory: string, path: string): Promise<void> {
+  try {
+    await checkDatabase(path, { contents: false, closed: true });
+    await stateClosed(directory);
+  } catch (cause) {
+    if (!(cause instanceof DatabaseDamage) && !isStorageFailure(cause)) throw cause;
+  }
 }
 
 function checkFormat(directory: string, present: readonly string[]): void {

@@ -1,4 +1,4 @@
-// One entity of a split deployment, in its own process: reads what it is from standard input and serves until SIGTERM, or until that
+// One entity in its own process: reads what it is from standard input and serves until SIGTERM, or until that
 // input ends because the starting process is no more.
 import { once } from "node:events";
 import { createInterface } from "node:readline";
@@ -32,7 +32,7 @@ export async function serveEntity(log: Log): Promise<void> {
     process.on("SIGHUP", () => {});
   });
   const order = await Promise.race([once(orders, "line").then(([line]) => String(line)), stop]);
-  if (order === undefined) throw new Error("no orders on standard input; `x1410 up --split` gives them");
+  if (order === undefined) throw new Error("no orders on standard input; `x1410 up` gives them");
   const { networkFile, ...start } = JSON.parse(order) as EntityStart;
   const entity = await startEntity({
     ...start,

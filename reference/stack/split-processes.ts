@@ -1,10 +1,11 @@
-// Each entity in a process of its own (`x1410 up --split`): started as `x1410 entity`, told what to do by its standard input, ready when
-// it prints one line of JSON, and stopped by SIGTERM.
+// Entities in processes of their own (all under `x1410 up --split`, the nodes of a ledger that has several always): started as
+// `x1410 entity`, told what to do by standard input, ready when they print one line of JSON, and stopped by SIGTERM.
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import type { Endpoints } from "./doors.ts";
 import type { EntityStart } from "./entity-process.ts";
+import { KeptNode } from "./kept-node.ts";
 import type { Launch, Started } from "./stack.ts";
 
 /** A process that has not ended by then is killed. */
@@ -12,6 +13,13 @@ const stopTimeoutMs = 10_000;
 
 /** How the command says why it failed; everything else on standard error is log. */
 const failurePrefix = "x1410: ";
+
+/** How a process has ended. */
+interface Ending {
+  readonly why: string;
+  /** As it ends when it is told to by SIGTERM. */
+  readonly inOrder: boolean;
+}
 
 export class EntityProcesses {
   readonly #command: readonly string[];
@@ -27,7 +35,8 @@ export class EntityProcesses {
   /** The first call starts all processes, since loading their code takes most of the time; entities start one after the other. */
   readonly launch = async (launch: Launch): Promise<Started> => {
     for (; this.#toSpawn > 0; this.#toSpawn--) this.#idle.push(new EntityProcess(this.#command));
-    return (this.#idle.shift() ?? new EntityProcess(this.#command)).start(launch);
+    const next = () => this.#idle.shift() ?? new EntityProcess(this.#command);
+    return launch.plan.nodes.length > 1 ? new KeptNode(launch, next).start() : next().start(launch);
   };
 
   /** Ends the processes that have become no entity. */
@@ -36,11 +45,10 @@ export class EntityProcesses {
   }
 }
 
-class EntityProcess {
+export class EntityProcess {
+  readonly ended: Promise<Ending>;
   readonly #child: ChildProcess;
   readonly #firstLine: Promise<string>;
-  /** Why it has ended. */
-  readonly #ended: Promise<string>;
 
   constructor(command: readonly string[]) {
     const child = spawn(process.execPath, [...process.execArgv, ...command], { stdio: ["pipe", "pipe", "pipe"] });
@@ -53,9 +61,10 @@ class EntityProcess {
       else process.stderr.write(`${line}\n`);
     });
     this.#firstLine = once(createInterface({ input: child.stdout }), "line").then(([line]) => String(line));
-    this.#ended = once(child, "close").then(
-      ([code, signal]) => failure ?? (signal === null ? `exit code ${code}` : `${signal}`),
-    );
+    this.ended = once(child, "close").then(([code, signal]) => ({
+      why: failure ?? (signal === null ? `exit code ${code}` : `${signal}`),
+      inOrder: code === 0,
+    }));
   }
 
   async start({ plan, directory, files, networkFile, pkiDirectory, accessFile, options }: Launch): Promise<Started> {
@@ -72,7 +81,7 @@ class EntityProcess {
       ...(options.rotation && { rotation: options.rotation }),
     };
     this.#child.stdin?.write(`${JSON.stringify(order)}\n`);
-    const failed = this.#ended.then((why) => Promise.reject(new Error(`${plan.name}: ${why}`)));
+    const failed = this.ended.then(({ why }) => Promise.reject(new Error(`${plan.name}: ${why}`)));
     const endpoints = JSON.parse(await Promise.race([this.#firstLine, failed])) as Partial<Endpoints>;
     const { endpoint = "", secondEndpoint, pskEndpoint, publicationEndpoint } = endpoints;
     return {
@@ -80,7 +89,7 @@ class EntityProcess {
       secondEndpoint,
       pskEndpoint,
       publicationEndpoint,
-      ended: this.#ended.then((why) => `${plan.name} has ended (${why})`),
+      ended: this.ended.then(({ why }) => `${plan.name} has ended (${why})`),
       close: () => this.stop(),
     };
   }
@@ -88,7 +97,7 @@ class EntityProcess {
   async stop(): Promise<void> {
     if (this.#child.exitCode === null && this.#child.signalCode === null) this.#child.kill("SIGTERM");
     const timer = setTimeout(() => this.#child.kill("SIGKILL"), stopTimeoutMs);
-    await this.#ended;
+    await this.ended;
     clearTimeout(timer);
   }
 }

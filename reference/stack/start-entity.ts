@@ -70,10 +70,10 @@ export async function startEntity(given: EntityStartOptions): Promise<StartedEnt
       now: () => new Date(),
     });
     closers.push(() => context.close());
-    // A ledger only grows, and its start must not; whoever doubts what it holds has the audit.
+    // A ledger only grows, and its start must not; whoever doubts what it holds has the audit. After a failed write it looks itself what it has.
     const database = await openDatabase(
       directory,
-      plan.kind === "ledger" ? { contents: false, ...ledgerDatabase } : {},
+      plan.kind === "ledger" ? { contents: false, mends: true, ...ledgerDatabase } : {},
     );
     closers.push(() => database.close());
     const entity = await entities[plan.kind](context, database.db, options);

@@ -1,0 +1,97 @@
+// A database that goes on after a write has failed. LevelDB leaves a piece of that write in its log and appends what comes next behind it, where a
+// restart finds neither. So nothing more goes into that log: the next write opens the database anew first, as soon as there is room for that.
+// Until then writes fail, and reads go on.
+import { open, readdir, rm, stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { Level } from "level";
+import { isStorageFailure } from "../communications/fault.ts";
+import type { Change, Store } from "./durable-batch.ts";
+
+/** Beyond what is in the log: for lists of tables, and for the writes that come next. */
+const MARGIN_BYTES = 256 * 1024;
+/** Between attempts to open a database that did not open. */
+const RETRY_MS = 1_000;
+
+export class MendedLevel extends Level<string, string> {
+  /** Every part of it, whatever is below stands behind it: closed with it, they are to be opened one by one. */
+  readonly #parts: Store[] = [];
+  /** Set where a write has failed. */
+  #broken = false;
+  #mending: Promise<void> | undefined;
+  #retry: NodeJS.Timeout | undefined;
+  #ended = false;
+
+  override sublevel(name: string | string[], options: object = {}): never {
+    return this.#followed(super.sublevel(name, options) as unknown as Store) as never;
+  }
+
+  override batch(...given: readonly unknown[]): never {
+    return this.#write(given[0] as Change[], given[1] as object) as never;
+  }
+
+  override async close(): Promise<void> {
+    this.#ended = true;
+    clearTimeout(this.#retry);
+    await this.#mending?.catch(() => undefined);
+    await super.close();
+  }
+
+  #followed(part: Store): Store {
+    this.#parts.push(part);
+    const sublevel = part.sublevel.bind(part);
+    part.sublevel = (name: string | string[], options: object = {}): never =>
+      this.#followed(sublevel(name, options) as unknown as Store) as never;
+    return part;
+  }
+
+  async #write(changes: Change[], options: object): Promise<void> {
+    if (this.#broken) await this.#mended(() => this.#assertRoom());
+    try {
+      await super.batch(changes as never, options);
+    } catch (cause) {
+      this.#broken ||= isStorageFailure(cause);
+      throw cause;
+    }
+    // It lies behind the piece of another, which failed meanwhile: nobody may rely on it.
+    if (this.#broken) throw Object.assign(new Error("another write has failed"), { code: "EIO" });
+  }
+
+  #mended(first: () => Promise<void>): Promise<void> {
+    this.#mending ??= this.#mend(first).finally(() => {
+      this.#mending = undefined;
+    });
+    return this.#mending;
+  }
+
+  async #mend(first: () => Promise<void>): Promise<void> {
+    await first();
+    try {
+      await super.close();
+      await this.open();
+      for (const part of this.#parts) await part.open();
+      this.#broken = false;
+    } catch (cause) {
+      // Reads need it too, and come back by themselves.
+      if (!this.#ended) this.#retry = setTimeout(() => void this.#mended(async () => {}).catch(() => {}), RETRY_MS);
+      throw cause;
+    }
+  }
+
+  /** Opening turns the log into a table. Whether that fits is tried beforehand, since without it there would be no reads either. */
+  async #assertRoom(): Promise<void> {
+    const logs = (await readdir(this.location)).filter((name) => name.endsWith(".log"));
+    const sizes = await Promise.all(logs.map(async (name) => (await stat(join(this.location, name))).size));
+    const path = join(dirname(this.location), "room");
+    try {
+      const file = await open(path, "w", 0o600);
+      try {
+        await file.writeFile(Buffer.alloc(sizes.reduce((sum, size) => sum + size, MARGIN_BYTES)));
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+    } finally {
+      await rm(path, { force: true });
+    }
+  }
+}
