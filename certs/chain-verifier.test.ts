@@ -67,6 +67,10 @@ describe("a verdict", () => {
       "urn:x1410:user:carol",
     );
     expect(() => verifier.verifyAt(der(carol), clock)).toThrow(refusal("revoked"));
+    // Where a grace is asked for, the date alone decides, also for an instant that is still to come.
+    const at = (ms: number): Date => new Date(clock.getTime() + ms);
+    expect(verifier.verifyAt(der(carol), at(4999), 5000).identity).toBe("urn:x1410:user:carol");
+    expect(() => verifier.verifyAt(der(carol), at(5000), 5000)).toThrow(refusal("revoked"));
     clock = START;
   });
 

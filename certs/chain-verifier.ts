@@ -10,7 +10,10 @@ const CACHE_SIZE = 4096;
 /** DER objects, or PEM text with any number of them. */
 export type PkiObjects = readonly Uint8Array[] | string;
 
-export type ChainVerifierOptions = Omit<ChainRules, "trustAnchors" | "intermediates" | "crls" | "at" | "crlsAt"> & {
+export type ChainVerifierOptions = Omit<
+  ChainRules,
+  "trustAnchors" | "intermediates" | "crls" | "at" | "crlsAt" | "revocationGraceMs"
+> & {
   trustAnchors: PkiObjects;
   intermediates?: PkiObjects;
   crls?: PkiObjects;
@@ -78,12 +81,15 @@ export class ChainVerifier {
     return verified;
   }
 
-  /** Judges an old signature's certificate at its own time, with the lists of today. Not remembered. */
-  verifyAt(der: Uint8Array, at: Date): VerifiedCertificate {
-    return this.#verify(der, { at, crlsAt: this.#now() });
+  /**
+   * Judges an old signature's certificate at its own time, with the lists of today; a revocation counts from its date on, or by
+   * `revocationGraceMs` later. Not remembered.
+   */
+  verifyAt(der: Uint8Array, at: Date, revocationGraceMs = 0): VerifiedCertificate {
+    return this.#verify(der, { at, crlsAt: this.#now(), revocationGraceMs });
   }
 
-  #verify(der: Uint8Array, instant: Pick<ChainRules, "at" | "crlsAt">): VerifiedCertificate {
+  #verify(der: Uint8Array, instant: Pick<ChainRules, "at" | "crlsAt" | "revocationGraceMs">): VerifiedCertificate {
     return verifyCertificateChain(der, {
       ...this.#rules,
       trustAnchors: this.#trustAnchors,

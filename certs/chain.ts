@@ -36,6 +36,8 @@ export type ChainRules = {
    * revocation counts only if it had happened by `at`.
    */
   crlsAt?: Date;
+  /** By how much later than its date a revocation counts; 0 by default. For records that all must judge alike, whenever they learn of it. */
+  revocationGraceMs?: number;
   /** Default true: every issuer on the path must have a current list. */
   crlsRequired?: boolean;
   requiredEku?: ExtendedKeyUsage;
@@ -179,13 +181,15 @@ function assertAuthority(path: readonly ParsedCertificate[], depth: number, { re
 function assertNotRevoked(
   certificate: ParsedCertificate,
   issuer: ParsedCertificate,
-  { crls, at, crlsAt = at, crlsRequired = true }: ChainRules,
+  { crls, at, crlsAt = at, crlsRequired = true, revocationGraceMs = 0 }: ChainRules,
 ): Date | undefined {
   const lists = crls.filter((list) => list.verifiedBy(issuer));
   // Even a list that is out of date proves a revocation; only its silence proves nothing.
   for (const list of lists) {
     const revokedAt = list.revokedAt(certificate.serialNumber);
-    if (revokedAt !== undefined && (crlsAt <= at || revokedAt <= at)) {
+    if (revokedAt === undefined) continue;
+    const judgesNow = crlsAt <= at && revocationGraceMs === 0;
+    if (judgesNow || revokedAt.getTime() + revocationGraceMs <= at.getTime()) {
       throw new PkiError("revoked", `serial number ${certificate.serialNumber} at ${revokedAt.toISOString()}`);
     }
   }

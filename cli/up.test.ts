@@ -211,7 +211,7 @@ describe("refused in one line", () => {
   });
 
   test("options that are none", async () => {
-    const wrong = [["--nope"], ["--base-port", "70000"], ["--introspection", "some"]];
+    const wrong = [["--nope"], ["--base-port", "70000"], ["--crl-refresh", "301"], ["--introspection", "some"]];
     for (const { code, output } of await Promise.all(wrong.map((args) => refused("up", ...args)))) {
       expect([code, output]).toEqual([1, expect.stringMatching(/^x1410: [^\n]+\n$/)]);
     }

@@ -2,6 +2,7 @@
 // right.
 import { isIP } from "node:net";
 import { Command, InvalidArgumentError, Option } from "commander";
+import { MAX_REVOCATION_REFRESH_MS } from "../reference/ledger/trust-at-time.ts";
 import type { UpOptions } from "./run-stack.ts";
 
 export function upCommand(): Command {
@@ -16,7 +17,12 @@ export function upCommand(): Command {
       "nodes of the ledger, each in its own process where there are several (default: 1, with --split 3)",
       wholeNumber(1, 16),
     )
-    .option("--crl-refresh <seconds>", "how often entities fetch revocation lists", wholeNumber(1, 86_400), 60)
+    .option(
+      "--crl-refresh <seconds>",
+      "how often entities fetch revocation lists; at most half of the ledger's grace",
+      wholeNumber(1, MAX_REVOCATION_REFRESH_MS / 1000),
+      60,
+    )
     .addOption(
       new Option("--introspection <mode>", "whether key storage asks token management about each token")
         .choices(["off", "required"])

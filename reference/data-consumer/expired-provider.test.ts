@@ -46,7 +46,7 @@ function lateConsumer(services: ReturnType<Sharing["services"]>): DataConsumer {
   const later = new Date(Date.now() + 20 * MINUTE);
   const trust = {
     verify: (leaf: Uint8Array) => verifier.verifyAt(leaf, later),
-    verifyAt: (leaf: Uint8Array, at: Date) => verifier.verifyAt(leaf, at),
+    verifyAt: (leaf: Uint8Array, at: Date, graceMs?: number) => verifier.verifyAt(leaf, at, graceMs),
   };
   const user = { ...fixture.user("consumer", services), trust };
   return new DataConsumer({ user, state: fixture.state(), patience: impatient });

@@ -42,7 +42,7 @@ export function trustOf({ data, anchors, crls }: TrustOptions, notice: (line: st
 export function explained(detail: string): string | undefined {
   const [, code] = /SIGNER_UNTRUSTED \[certificate: ([a-z_]+)\]/.exec(detail) ?? [];
   if (code === "revoked")
-    return `signer revoked: ${detail}: its certificate was revoked by the time that its block gives`;
+    return `signer revoked: ${detail}: its certificate was revoked ten minutes before the time that its block gives, or earlier`;
   // Nobody known has certified the signer, which wrong anchors explain as well as a forged chain.
   if (code === "unknown_issuer" || code === "bad_signature")
     return `not verified: ${detail}: no path leads from its signer to an anchor given; the anchors are of another network or lack its intermediate, or the chain is forged`;

@@ -14,7 +14,7 @@ import {
 } from "../../gen/x1410/v1/ledger_pb.ts";
 import { reasonName, reasonOf, subjectOf } from "../communications/refusal.ts";
 import { payloadTypeOf } from "../envelope/sign.ts";
-import { parsePayload, type VerifiedSigner, verifyEnvelope, verifySignature } from "../envelope/verify.ts";
+import { parsePayload, type Trust, type VerifiedSigner, verifyEnvelope, verifySignature } from "../envelope/verify.ts";
 import { type ChainHead, decodeHeader, headOf, holdsUnknownFields, transactionIdOf } from "./block.ts";
 import { applyTransaction, takeoverOf } from "./contract-rules.ts";
 import { LedgerState, type StateReader } from "./ledger-state.ts";
@@ -29,6 +29,7 @@ export type Fault =
   | "header-missing"
   | "header-encoding"
   | "header-signature"
+  | "signer-revoked"
   | "header-rules"
   | "network"
   | "height"
@@ -83,6 +84,8 @@ export interface SubmittedTransaction {
   readonly bytes: Uint8Array;
   readonly transaction: Transaction;
   readonly signer: VerifiedSigner;
+  /** The signer's certificate, then those on the way to its anchor, in DER. */
+  readonly certificates: readonly Uint8Array[];
 }
 
 /** Verifies a block in full. @throws BlockFault */
@@ -133,7 +136,7 @@ export function verifyHeader(block: Block, before: Predecessor): { header: Block
     const payloadType = payloadTypeOf(BlockHeaderSchema);
     signer = verifySignature(envelope, payloadType, before.trust.wholeAt(header.timeUnixMs));
   } catch (cause) {
-    return fail("header-signature", whyOf(cause));
+    return fail(isRevoked(cause) ? "signer-revoked" : "header-signature", whyOf(cause));
   }
   if (signer.identity !== header.proposer) fail("header-signature", `signed by ${signer.identity}`);
   const key = sha256(signer.publicKey.spki);
@@ -158,7 +161,7 @@ export function takeoverIn(
   if (bytes === undefined || transactions.length > 1) return undefined;
   try {
     const { timeUnixMs, previousHash } = decodeHeader(header?.payload ?? new Uint8Array());
-    const opened = openTransaction(bytes, timeUnixMs, trust);
+    const opened = openTransaction(bytes, trust.at(timeUnixMs));
     if ("rejection" in opened) return undefined;
     const { transaction, signer } = opened;
     const says = takeoverOf(transaction);
@@ -173,22 +176,18 @@ export function takeoverIn(
 /** Opens a submitted envelope, or answers why it can be no transaction. */
 export function openTransaction(
   bytes: Uint8Array,
-  timeUnixMs: bigint,
-  trust: TrustAtTime,
-): SubmittedTransaction | { readonly id: string; readonly rejection: RejectionReason; readonly why: string } {
+  trust: Trust,
+): SubmittedTransaction | { readonly id: string; readonly rejection: RejectionReason; readonly cause: unknown } {
   let id = "";
   try {
     const envelope = fromBinary(SignedEnvelopeSchema, bytes);
     id = transactionIdOf(envelope.payload);
-    const { message, signer } = verifyEnvelope(envelope, TransactionSchema, trust.at(timeUnixMs));
-    return { id, bytes, transaction: message, signer };
+    const { message, signer } = verifyEnvelope(envelope, TransactionSchema, trust);
+    const certificates = envelope.signatures[0]?.certificate?.certificates ?? [];
+    return { id, bytes, transaction: message, signer, certificates };
   } catch (cause) {
     const signatureFails = notVerified.has(reasonOf(cause));
-    return {
-      id,
-      rejection: signatureFails ? RejectionReason.SIGNATURE_INVALID : RejectionReason.MALFORMED,
-      why: whyOf(cause),
-    };
+    return { id, rejection: signatureFails ? RejectionReason.SIGNATURE_INVALID : RejectionReason.MALFORMED, cause };
   }
 }
 
@@ -218,6 +217,11 @@ const notVerified: ReadonlySet<ErrorReason> = new Set([
   ErrorReason.ALGORITHM_NOT_ALLOWED,
 ]);
 
+/** Nothing was altered: the signer's certificate, or one above it, was revoked too long before the block. */
+function isRevoked(cause: unknown): boolean {
+  return reasonOf(cause) === ErrorReason.SIGNER_UNTRUSTED && subjectOf(cause) === "certificate: revoked";
+}
+
 function headerOf(payload: Uint8Array, fail: (fault: Fault, detail: string) => never): BlockHeader {
   let header: BlockHeader;
   try {
@@ -234,10 +238,12 @@ function headerOf(payload: Uint8Array, fail: (fault: Fault, detail: string) => n
 }
 
 function openInBlock(bytes: Uint8Array, index: number, header: BlockHeader, trust: TrustAtTime): SubmittedTransaction {
-  const opened = openTransaction(bytes, header.timeUnixMs, trust);
+  const opened = openTransaction(bytes, trust.at(header.timeUnixMs));
   if (!("rejection" in opened)) return opened;
-  const fault = opened.rejection === RejectionReason.MALFORMED ? "transaction-encoding" : "transaction-signature";
-  throw new BlockFault(fault, header.height, `${rejectionName(opened.rejection)}: ${opened.why}`, index);
+  const { rejection, cause } = opened;
+  if (isRevoked(cause)) throw new BlockFault("signer-revoked", header.height, whyOf(cause), index);
+  const fault = rejection === RejectionReason.MALFORMED ? "transaction-encoding" : "transaction-signature";
+  throw new BlockFault(fault, header.height, `${rejectionName(rejection)}: ${whyOf(cause)}`, index);
 }
 
 /** The key that signs the first block is from then on the proposer's, until a transaction changes it. */

@@ -1,6 +1,6 @@
 // One node's chain: what it holds, and the only two ways to make it longer: propose a block, or accept one after full verification.
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
-import type { Block, ChangeProposer, RejectionReason, SmartContract } from "../../gen/x1410/v1/ledger_pb.ts";
+import { type Block, type ChangeProposer, RejectionReason, type SmartContract } from "../../gen/x1410/v1/ledger_pb.ts";
 import { KeyedMutex } from "../communications/keyed-mutex.ts";
 import { refusal } from "../communications/refusal.ts";
 import type { Signer } from "../envelope/signer.ts";
@@ -82,11 +82,14 @@ export class Chain {
     return named.proposer === identity && Buffer.compare(named.publicKeySha256, sha256(publicKey.spki)) === 0;
   }
 
-  /** Whether what this signer signs at that time would be believed: its certificate may have run out or been revoked. */
+  /** Whether this signer may sign a block of that time: its certificate may have run out or been revoked, even if others would not know yet. */
   trusts({ certificate: { certificates } }: Signer, timeUnixMs: bigint): boolean {
-    const [leaf = new Uint8Array(), ...intermediates] = certificates;
+    return this.#admits(certificates, timeUnixMs);
+  }
+
+  #admits([leaf = new Uint8Array(), ...intermediates]: readonly Uint8Array[], timeUnixMs: bigint): boolean {
     try {
-      this.trust.at(timeUnixMs).verify(leaf, intermediates);
+      this.trust.admitting(timeUnixMs).verify(leaf, intermediates);
       return true;
     } catch {
       return false;
@@ -115,10 +118,18 @@ export class Chain {
       if (!this.trusts(signer, timeUnixMs)) throw refusal(ErrorReason.LEDGER_UNAVAILABLE, "proposer certificate");
       const state = new LedgerState(this.#store);
       if (state.proposer() === undefined) state.setProposer(signer.identity, sha256(signer.publicKey.spki));
+      // Certificates that were good at the submission may have run out since, or be known as revoked: one verdict for each.
+      const verdicts = new Map<string, boolean>();
+      const admits = ({ signer: { fingerprint }, certificates }: SubmittedTransaction): boolean => {
+        const verdict = verdicts.get(fingerprint) ?? this.#admits(certificates, timeUnixMs);
+        verdicts.set(fingerprint, verdict);
+        return verdict;
+      };
       const transactions: Uint8Array[] = [];
       const placements = candidates.map((candidate): Placement => {
         const known = state.placeOf(candidate.id);
         if (known !== undefined) return known;
+        if (!admits(candidate)) return { rejection: RejectionReason.SIGNATURE_INVALID };
         const occasion = occasionOf(candidate, { networkId: this.networkId, timeUnixMs, previousHash: previous.hash });
         const rejection = applyTransaction(candidate.transaction, occasion, state);
         if (rejection !== undefined) return { rejection };

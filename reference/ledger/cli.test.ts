@@ -144,11 +144,11 @@ test("a signer that had been revoked by the time of its block is told apart from
   };
   const hour = 3_600_000;
   await expect(x1410("verify", "--data", data, "--crls", lists("node", "ledger", "n1", hour))).rejects.toThrow(
-    /^signer revoked: block 1: header-signature: SIGNER_UNTRUSTED \[certificate: revoked\]: its certificate was revoked/,
+    /^signer revoked: block 1: signer-revoked: SIGNER_UNTRUSTED \[certificate: revoked\]: its certificate was revoked/,
   );
   const management = lists("management", "dssm", "m", hour);
   await expect(x1410("verify", "--data", data, "--crls", management)).rejects.toThrow(
-    /^signer revoked: block 1, transaction 0: transaction-signature: /,
+    /^signer revoked: block 1, transaction 0: signer-revoked: /,
   );
   const evidence = join(folder, "of-revoked.json");
   writeFileSync(evidence, await x1410("prove", transactionId, "--data", data));

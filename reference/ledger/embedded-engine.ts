@@ -87,7 +87,7 @@ export class EmbeddedEngine implements LedgerEngine {
       throw refusal(ErrorReason.REQUEST_INVALID, "transactions");
     }
     if (signal?.aborted) throw refusal(ErrorReason.LEDGER_UNAVAILABLE, "aborted");
-    const opened = envelopes.map((bytes) => openTransaction(bytes, time, chain.trust));
+    const opened = envelopes.map((bytes) => openTransaction(bytes, chain.trust.admitting(time)));
     const entries = opened.map((one) => ("rejection" in one ? undefined : this.#enqueue(one)));
     this.#work ??= this.#writeBlocks();
     const placements = await this.#placements(opened, entries, signal);
@@ -165,7 +165,7 @@ export class EmbeddedEngine implements LedgerEngine {
     const { chain, signer } = this.#options;
     const [bytes] = envelopes;
     if (bytes === undefined || envelopes.length > 1 || chain.mayPropose(signer)) return undefined;
-    const opened = openTransaction(bytes, timeUnixMs, chain.trust);
+    const opened = openTransaction(bytes, chain.trust.admitting(timeUnixMs));
     return "rejection" in opened || !chain.isTakeover(opened, signer) ? undefined : opened;
   }
 

@@ -139,7 +139,9 @@ export class Follower {
         const proven =
           !alterableByOthers.has(cause.fault) &&
           (this.#bearsProposersSignature(block) || (await this.#isTakeover(block)));
-        if (sender === chain.proposer || proven) this.#halt(cause.height, cause.message);
+        // Who knows of a revocation too late has old lists, and contradicts nothing: refused, and no reason to stop.
+        const contradicts = cause.fault !== "signer-revoked" && (sender === chain.proposer || proven);
+        if (contradicts) this.#halt(cause.height, cause.message);
         throw refusal(ErrorReason.BLOCK_INVALID, `block ${cause.height}: ${cause.fault}`);
       }
       if (cause instanceof LedgerStoreFault) this.#halt(cause.height, cause.message);

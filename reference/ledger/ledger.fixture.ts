@@ -49,8 +49,10 @@ export interface LedgerIdentities {
   /** The signer of this role and name, always the same. */
   signer(role: LedgerRole, name: string): Signer;
   /** Another signer of the same identity, with a key and certificate of its own. */
-  renewed(role: LedgerRole, name: string): Signer;
-  /** From now on nobody believes what this signer signs. */
+  renewed(role: LedgerRole, name: string, validityMs?: number): Signer;
+  /** A trust store with the lists of now, which learns of later revocations when it is told. */
+  separateTrust(): LedgerTrust & { learn(): void };
+  /** From now on nobody lets in what this signer signs, but for those with a trust store of their own. */
   revoke(signer: Signer): void;
   remove(): void;
 }
@@ -67,7 +69,15 @@ export function ledgerIdentities(): LedgerIdentities {
       signers.set(`${role} ${name}`, known);
       return known;
     },
-    renewed: (role, name) => signerOf(fixture.issue(role, name)),
+    renewed: (role, name, validityMs) => signerOf(fixture.issue(role, name, validityMs)),
+    separateTrust() {
+      const own = fixture.pki.verifier();
+      return {
+        verify: (leaf) => own.verify(leaf),
+        verifyAt: (leaf, at, graceMs) => own.verifyAt(leaf, at, graceMs),
+        learn: () => own.update({ crls: fixture.pki.crlPem }),
+      };
+    },
     revoke({ certificate: { certificates } }) {
       fixture.pki.intermediate.revoke(fingerprintOf(certificates[0] ?? new Uint8Array()));
       trust.update({ crls: fixture.pki.crlPem });

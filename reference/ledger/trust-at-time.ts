@@ -1,5 +1,8 @@
 // Old signatures are judged at their block's time. A chain has many blocks and few signers: what was verified for two instants holds for
 // every one in between, because validity is one interval and a revocation, once it has happened, stays.
+//
+// Nodes learn of a revocation at different times, and one chain must be right or wrong for all of them, for ever. So in blocks it counts from its
+// date plus a grace, by when everybody knows it; what is not yet in a block is judged strictly by whoever is to put it there.
 import { X509Certificate } from "node:crypto";
 import { fingerprintOf } from "../../certs/identity.ts";
 import type { Trust, TrustedCertificate } from "../envelope/verify.ts";
@@ -7,10 +10,14 @@ import type { Trust, TrustedCertificate } from "../envelope/verify.ts";
 /** A trust store that also judges the past; certs' ChainVerifier is one. */
 export interface LedgerTrust extends Trust {
   /**
-   * Answers also the path from the certificate to its anchor, where it knows it.
+   * Answers also the path from the certificate to its anchor, where it knows it. A revocation counts from its date plus the grace.
    * @throws an error where the certificate was not to be believed at that time
    */
-  verifyAt(leafDer: Uint8Array, at: Date): TrustedCertificate & { readonly chain?: readonly Authority[] };
+  verifyAt(
+    leafDer: Uint8Array,
+    at: Date,
+    revocationGraceMs?: number,
+  ): TrustedCertificate & { readonly chain?: readonly Authority[] };
 }
 
 /** A certificate on a path. */
@@ -25,6 +32,11 @@ interface Verdict {
   readonly learntAt: number;
 }
 
+/** REVOCATION_GRACE: how long after its date a revocation begins to count in blocks. A rule of the chain: every node and auditor has the same. */
+export const REVOCATION_GRACE_MS = 10 * 60_000;
+/** How often revocation lists must be fetched, so that a proposer stops long before its blocks are refused. */
+export const MAX_REVOCATION_REFRESH_MS = REVOCATION_GRACE_MS / 2;
+
 /** After this a verdict is asked for anew, so that lists which arrive meanwhile count. */
 const KEPT_MS = 60_000;
 const AHEAD_MS = 1000;
@@ -32,17 +44,30 @@ const CACHE_SIZE = 4096;
 
 export class TrustAtTime {
   readonly #trust: LedgerTrust;
+  readonly #revocationGraceMs: number;
   readonly #verdicts = new Map<string, Verdict>();
   /** Fingerprints of signers, with those of the certificates that came along, where these are what has to come along. */
   readonly #whole = new Set<string>();
   /** Fingerprints of authorities that were found to be genuine. */
   readonly #issued = new Set<string>();
 
-  constructor(trust: LedgerTrust) {
+  constructor(trust: LedgerTrust, { revocationGraceMs = REVOCATION_GRACE_MS } = {}) {
     this.#trust = trust;
+    this.#revocationGraceMs = revocationGraceMs;
   }
 
-  /** The store as it judges signatures made at this time. */
+  /** The store as it judges what is to go into a block of this time: believed there by everybody, and known to nobody here as revoked. */
+  admitting(timeUnixMs: bigint): Trust {
+    const inBlock = this.at(timeUnixMs);
+    return {
+      verify: (leafDer, intermediates) => {
+        this.#trust.verify(leafDer, intermediates);
+        return inBlock.verify(leafDer, intermediates);
+      },
+    };
+  }
+
+  /** The store as it judges signatures in a block of this time. */
   at(timeUnixMs: bigint): Trust {
     return {
       verify: (leafDer, intermediates) => {
@@ -103,7 +128,7 @@ export class TrustAtTime {
     if (known !== undefined && now - known.learntAt < KEPT_MS && at >= known.from) {
       if (at <= known.until || this.#extend(known, leafDer, at)) return known.certificate;
     }
-    const certificate = this.#trust.verifyAt(leafDer, new Date(at));
+    const certificate = this.#trust.verifyAt(leafDer, new Date(at), this.#revocationGraceMs);
     if (this.#verdicts.size >= CACHE_SIZE) this.#verdicts.clear();
     this.#verdicts.set(fingerprint, { certificate, from: at, until: at, learntAt: now });
     return certificate;
@@ -116,7 +141,7 @@ export class TrustAtTime {
   #extend(known: Verdict, leafDer: Uint8Array, at: number): boolean {
     const beyond = Math.min(at + Math.max(at - known.from, AHEAD_MS), Math.max(at, Date.now()) + AHEAD_MS);
     try {
-      this.#trust.verifyAt(leafDer, new Date(beyond));
+      this.#trust.verifyAt(leafDer, new Date(beyond), this.#revocationGraceMs);
     } catch {
       return false;
     }

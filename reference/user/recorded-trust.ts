@@ -25,7 +25,9 @@ export async function asRecorded<T>(
   } catch (cause) {
     if (!isExpiry(cause)) throw cause;
   }
-  return await check(new TrustAtTime(user.trust).at(await recordedAt(contractAddress, user)));
+  // What a provider has signed is in no block itself: no node had to take it, so its revocation needs no grace.
+  const trust = new TrustAtTime(user.trust, { revocationGraceMs: 0 });
+  return await check(trust.at(await recordedAt(contractAddress, user)));
 }
 
 /** Milliseconds since 1970 in the block with the transaction that created the contract. */
