@@ -28,8 +28,8 @@ export interface ChainOptions {
   readonly trust: TrustAtTime;
 }
 
-/** What became of one candidate. */
-export type Placement = TransactionPlace | { readonly rejection: RejectionReason };
+/** What became of one candidate. A rejection that depends on the blocks says up to which: it is as little final as they are. */
+export type Placement = TransactionPlace | { readonly rejection: RejectionReason; readonly judgedAt?: bigint };
 
 export class Chain {
   readonly networkId: string;
@@ -132,7 +132,9 @@ export class Chain {
         if (!admits(candidate)) return { rejection: RejectionReason.SIGNATURE_INVALID };
         const occasion = occasionOf(candidate, { networkId: this.networkId, timeUnixMs, previousHash: previous.hash });
         const rejection = applyTransaction(candidate.transaction, occasion, state);
-        if (rejection !== undefined) return { rejection };
+        if (rejection === RejectionReason.MALFORMED) return { rejection };
+        // Up to this very block: what stands in it may be why.
+        if (rejection !== undefined) return { rejection, judgedAt: height };
         const place = { height, index: transactions.length };
         transactions.push(candidate.bytes);
         state.setPlaceOf(candidate.id, place);
@@ -144,7 +146,10 @@ export class Chain {
         this.#assertOthersTake(block);
         await this.#append(block, head, state.changes);
       }
-      return placements;
+      // Without it, up to the one before.
+      return placements.map((one) =>
+        "judgedAt" in one && transactions.length === 0 ? { ...one, judgedAt: previous.height } : one,
+      );
     });
   }
 

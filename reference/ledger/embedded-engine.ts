@@ -20,6 +20,7 @@ import { committedOf } from "./committed.ts";
 import { cursorAfter, cursorOf } from "./cursor.ts";
 import type { Distribution } from "./distribution.ts";
 import type { Committed, Cursor, EngineInfo, LedgerEngine, LedgerHead } from "./engine.ts";
+import { FinalityWait } from "./finality-wait.ts";
 import type { TransactionPlace } from "./ledger-state.ts";
 
 export interface EmbeddedEngineOptions {
@@ -41,7 +42,6 @@ interface Entry {
   waiting: number;
 }
 
-const FINALITY_TIMEOUT_MS = 10_000;
 const MAX_BATCH = 1024;
 const MAX_TRANSACTION_BYTES = 65_536;
 const MAX_BLOCK_TRANSACTIONS = 4096;
@@ -58,12 +58,12 @@ export class EmbeddedEngine implements LedgerEngine {
   readonly #queue = new Map<string, Entry>();
   /** Those in the block that is being written. */
   readonly #writing = new Map<string, Entry>();
-  /** Submissions that wait for the quorum. */
-  readonly #waits = new Set<AbortController>();
+  readonly #finality: FinalityWait;
   #work: Promise<void> | undefined;
 
   constructor(options: EmbeddedEngineOptions) {
     this.#options = options;
+    this.#finality = new FinalityWait(options.distribution.final, options.finalityTimeoutMs);
     this.info = {
       engine: "x1410-signed-blocks",
       networkId: options.chain.networkId,
@@ -91,7 +91,7 @@ export class EmbeddedEngine implements LedgerEngine {
     const entries = opened.map((one) => ("rejection" in one ? undefined : this.#enqueue(one)));
     this.#work ??= this.#writeBlocks();
     const placements = await this.#placements(opened, entries, signal);
-    if (wait === Finality.FINAL) await this.#becomeFinal(placements, signal);
+    await this.#settle(placements, wait, signal);
     return Promise.all(placements.map((placement, index) => this.#receipt(opened[index]?.id ?? "", placement)));
   }
 
@@ -143,7 +143,7 @@ export class EmbeddedEngine implements LedgerEngine {
   async close(): Promise<void> {
     this.#closed.abort();
     this.#refuseQueued("closed");
-    for (const wait of this.#waits) wait.abort();
+    this.#finality.close();
     await this.#work;
   }
 
@@ -181,8 +181,10 @@ export class EmbeddedEngine implements LedgerEngine {
       throw reasonOf(cause) === ErrorReason.LEDGER_UNAVAILABLE ? cause : refusal(ErrorReason.OUTCOME_UNKNOWN, "store");
     }
     distribution.distribute(chain.head.height);
-    if (wait === Finality.FINAL) await this.#becomeFinal(placements, signal);
-    return this.#receipt(order.id, placements[0] ?? { rejection: RejectionReason.UNSPECIFIED });
+    const [placement = { rejection: RejectionReason.UNSPECIFIED }] = placements;
+    // A "no" needs no quorum: whatever becomes of the newest blocks, nobody else was given the order.
+    if ("height" in placement) await this.#settle(placements, wait, signal);
+    return this.#receipt(order.id, placement);
   }
 
   #enqueue(candidate: SubmittedTransaction): Entry {
@@ -255,7 +257,7 @@ export class EmbeddedEngine implements LedgerEngine {
    * ones, and without a quorum the chain does not grow.
    */
   async #quorumFollows(): Promise<boolean> {
-    return this.#finalBeyond(this.#options.chain.head.height - AHEAD_OF_QUORUM - 1n);
+    return this.#finality.beyond(this.#options.chain.head.height - AHEAD_OF_QUORUM - 1n);
   }
 
   #refuseQueued(why: string): void {
@@ -316,34 +318,18 @@ export class EmbeddedEngine implements LedgerEngine {
     }
   }
 
-  async #becomeFinal(placements: readonly Placement[], signal: AbortSignal | undefined): Promise<void> {
+  /**
+   * Waits until what is to be answered is final, a "no" as well as a "yes": a block that is not may still be dropped by a take-over, and what was
+   * rejected because of it would have been right.
+   */
+  async #settle(placements: readonly Placement[], wait: Finality, signal: AbortSignal | undefined): Promise<void> {
     let height = 0n;
     for (const placement of placements) {
-      if ("height" in placement && placement.height > height) height = placement.height;
+      const accepted = wait === Finality.FINAL && "height" in placement ? placement.height : 0n;
+      const needed = "rejection" in placement ? (placement.judgedAt ?? 0n) : accepted;
+      if (needed > height) height = needed;
     }
-    if (!(await this.#finalBeyond(height - 1n, signal))) throw refusal(ErrorReason.OUTCOME_UNKNOWN, "quorum");
-  }
-
-  /** Whether more than this height becomes final before the time is up, the caller gives up or the engine closes. */
-  async #finalBeyond(height: bigint, signal?: AbortSignal): Promise<boolean> {
-    const { distribution, finalityTimeoutMs = FINALITY_TIMEOUT_MS } = this.#options;
-    if (distribution.final.height > height) return true;
-    const limit = new AbortController();
-    const giveUp = (): void => limit.abort();
-    const timer = setTimeout(giveUp, finalityTimeoutMs);
-    signal?.addEventListener("abort", giveUp, { once: true });
-    this.#waits.add(limit);
-    if (signal?.aborted || this.#closed.signal.aborted) giveUp();
-    try {
-      await distribution.final.beyond(height, limit.signal);
-      return true;
-    } catch {
-      return false;
-    } finally {
-      this.#waits.delete(limit);
-      signal?.removeEventListener("abort", giveUp);
-      clearTimeout(timer);
-    }
+    if (!(await this.#finality.beyond(height - 1n, signal))) throw refusal(ErrorReason.OUTCOME_UNKNOWN, "quorum");
   }
 
   async #receipt(transactionId: string, placement: Placement): Promise<TransactionReceipt> {

@@ -1,19 +1,24 @@
 // What every LedgerEngine must do, whatever ledger is below: the conformance suite of the port. The test framework is passed in.
 import assert from "node:assert/strict";
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
-import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { SignedEnvelopeSchema } from "../../gen/x1410/v1/envelope_pb.ts";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
-import {
-  Finality,
-  RejectionReason,
-  TransactionOutcome,
-  type TransactionReceipt,
-} from "../../gen/x1410/v1/ledger_pb.ts";
-import { reasonOf } from "../communications/refusal.ts";
+import { Finality, RejectionReason, TransactionOutcome } from "../../gen/x1410/v1/ledger_pb.ts";
 import type { Signer } from "../envelope/signer.ts";
 import type { Committed, LedgerEngine } from "./engine.ts";
-import { type SignedTransaction, signTransaction, type TransactionAction } from "./transaction.ts";
+import {
+  all,
+  assertAccepted,
+  assertRejected,
+  createContract,
+  Ledger,
+  reasonFrom,
+  recordAccess,
+  recordUsage,
+  updateContract,
+  withdrawContract,
+} from "./ledger-under-test.ts";
+import { signTransaction } from "./transaction.ts";
 
 /** A ledger under test, empty. */
 export interface EngineUnderTest {
@@ -28,6 +33,8 @@ export interface EngineUnderTest {
   verify(committed: Committed): boolean;
   /** Closes and opens the ledger again, where the engine can; answers the engine to go on with. */
   reopen?(): Promise<LedgerEngine>;
+  /** Takes away from the ledger whatever makes its transactions final, where that can be; answers the engine to go on with. */
+  shortOfQuorum?(): Promise<LedgerEngine>;
   close(): Promise<void>;
 }
 
@@ -36,9 +43,6 @@ export interface EngineSuiteOptions {
   /** A fresh ledger for each test. */
   readonly factory: () => Promise<EngineUnderTest>;
 }
-
-const pseudonym = (byte: number): Uint8Array => new Uint8Array(32).fill(byte);
-const commitments = [{ name: "terms", digest: new Uint8Array(32).fill(7) }];
 
 export function engineSuite({ test, factory }: EngineSuiteOptions): void {
   const check = (name: string, body: (ledger: Ledger) => Promise<void>): void => {
@@ -282,6 +286,23 @@ export function engineSuite({ test, factory }: EngineSuiteOptions): void {
     assertRejected(exhausted[0], RejectionReason.ACCESS_TIMES_EXHAUSTED);
   });
 
+  check("short of its quorum it says neither yes nor no, but to what is none by itself", async (ledger) => {
+    const { shortOfQuorum } = ledger.under;
+    if (shortOfQuorum === undefined) return;
+    const contractId = await ledger.contract({ accessTimes: 1 });
+    const engine = await shortOfQuorum();
+    const submit = (envelope: Uint8Array) => engine.submit([envelope]);
+    const only = ledger.sign(recordAccess(ledger.id(), contractId, 1));
+    assert.equal(await reasonFrom(submit(only.envelope)), ErrorReason.OUTCOME_UNKNOWN);
+    // Against the block that is not final this would be one too many: it may still be dropped, and this one be right.
+    const next = ledger.sign(recordAccess(ledger.id(), contractId, 1));
+    assert.equal(await reasonFrom(submit(next.envelope)), ErrorReason.OUTCOME_UNKNOWN);
+    const signed = fromBinary(SignedEnvelopeSchema, next.envelope);
+    const stripped = toBinary(SignedEnvelopeSchema, { ...signed, signatures: [] });
+    assertRejected((await submit(stripped))[0], RejectionReason.SIGNATURE_INVALID);
+    assertRejected((await submit(new Uint8Array([0xff, 0x01])))[0], RejectionReason.MALFORMED);
+  });
+
   check("a closed engine refuses and ends its subscriptions", async (ledger) => {
     const reading = all(ledger.engine.subscribe({ signal: new AbortController().signal }));
     await ledger.engine.close();
@@ -289,109 +310,4 @@ export function engineSuite({ test, factory }: EngineSuiteOptions): void {
     const { envelope } = ledger.sign(createContract(ledger.id()));
     assert.equal(await reasonFrom(ledger.engine.submit([envelope])), ErrorReason.LEDGER_UNAVAILABLE);
   });
-}
-
-class Ledger {
-  readonly under: EngineUnderTest;
-  #ids = 0;
-
-  constructor(under: EngineUnderTest) {
-    this.under = under;
-  }
-
-  get engine(): LedgerEngine {
-    return this.under.engine;
-  }
-
-  id(): string {
-    this.#ids += 1;
-    return this.#ids.toString(16).padStart(32, "0");
-  }
-
-  sign(action: TransactionAction, signer = this.under.management): SignedTransaction {
-    return signTransaction(signer, this.engine.info.networkId, action, this.under.now());
-  }
-
-  async submit(action: TransactionAction, signer?: Signer): Promise<TransactionReceipt> {
-    const [receipt] = await this.engine.submit([this.sign(action, signer).envelope]);
-    assert.ok(receipt);
-    return receipt;
-  }
-
-  async accepts(action: TransactionAction): Promise<string> {
-    const receipt = await this.submit(action);
-    assertAccepted(receipt);
-    return receipt.transactionId;
-  }
-
-  async rejects(action: TransactionAction, reason: RejectionReason, signer?: Signer): Promise<void> {
-    assertRejected(await this.submit(action, signer), reason);
-  }
-
-  async contract(terms: Terms = {}): Promise<string> {
-    const contractId = this.id();
-    await this.accepts(createContract(contractId, terms));
-    return contractId;
-  }
-
-  /** The first `count` transactions after a cursor. */
-  async read(count: number, after?: string): Promise<Committed[]> {
-    const enough = new AbortController();
-    const seen: Committed[] = [];
-    const from = after === undefined ? {} : { after };
-    for await (const committed of this.engine.subscribe({ ...from, signal: enough.signal })) {
-      seen.push(committed);
-      if (seen.length === count) enough.abort();
-    }
-    return seen;
-  }
-}
-
-interface Terms {
-  readonly accessTimes?: number;
-  readonly expiration?: Date;
-}
-
-function createContract(contractId: string, { accessTimes = 0, expiration }: Terms = {}): TransactionAction {
-  const until = expiration === undefined ? {} : { expiration: timestampFromDate(expiration) };
-  const value = { contractId, withAccessPermission: true, accessTimes, commitments, ...until };
-  return { case: "createContract", value };
-}
-
-function updateContract(contractId: string, version: bigint, accessTimes = 0): TransactionAction {
-  return { case: "updateContract", value: { contractId, version, accessTimes, commitments } };
-}
-
-function withdrawContract(contractId: string): TransactionAction {
-  return { case: "withdrawContract", value: { contractId, commitments } };
-}
-
-function recordAccess(accessId: string, contractId: string, consumer: number): TransactionAction {
-  const consumerPseudonym = pseudonym(consumer);
-  return { case: "recordAccess", value: { accessId, contractId, consumerPseudonym, commitments } };
-}
-
-function recordUsage(usageId: string, accessId: string): TransactionAction {
-  return { case: "recordUsage", value: { usageId, accessId, commitments } };
-}
-
-function assertAccepted(receipt: TransactionReceipt | undefined): asserts receipt {
-  assert.equal(receipt?.outcome, TransactionOutcome.ACCEPTED, `not accepted, rule ${receipt?.rejection}`);
-}
-
-function assertRejected(receipt: TransactionReceipt | undefined, reason: RejectionReason): void {
-  assert.deepEqual([receipt?.outcome, receipt?.rejection], [TransactionOutcome.REJECTED, reason]);
-}
-
-async function all(stream: AsyncIterable<Committed>): Promise<Committed[]> {
-  const seen: Committed[] = [];
-  for await (const committed of stream) seen.push(committed);
-  return seen;
-}
-
-async function reasonFrom(work: Promise<unknown>): Promise<ErrorReason> {
-  return work.then(
-    () => assert.fail("it should be refused"),
-    (cause: unknown) => reasonOf(cause),
-  );
 }

@@ -2,6 +2,7 @@ import { afterAll, describe, test as it } from "vitest";
 import type { LedgerEngine } from "./engine.ts";
 import { type EngineUnderTest, engineSuite } from "./engine-suite.ts";
 import { type LedgerFixture, ledgerFixture, ledgerIdentities, networkId } from "./ledger.fixture.ts";
+import { shortOfQuorum } from "./network.fixture.ts";
 import { RemoteEngine } from "./remote-engine.ts";
 import { verifyCommitted } from "./verify.ts";
 
@@ -21,6 +22,13 @@ function underTest(fixture: LedgerFixture): Omit<EngineUnderTest, "engine"> {
   };
 }
 
+/** Leaves the first node alone. */
+async function aloneIn({ nodes: [first, ...others] }: LedgerFixture): Promise<void> {
+  await first?.stop();
+  for (const node of others) await node.stop();
+  await first?.start(shortOfQuorum);
+}
+
 async function embedded(count: number, quorum: number): Promise<EngineUnderTest> {
   const fixture = ledgerFixture({ identities, count, quorum });
   for (const node of fixture.nodes) await node.start();
@@ -37,6 +45,12 @@ async function embedded(count: number, quorum: number): Promise<EngineUnderTest>
       for (const node of fixture.nodes) await node.start();
       return engine();
     },
+    ...(quorum > 1 && {
+      async shortOfQuorum() {
+        await aloneIn(fixture);
+        return engine();
+      },
+    }),
   };
 }
 
@@ -51,6 +65,14 @@ describe("three nodes from another process", () =>
       for (const node of fixture.nodes) await node.start();
       // The proposer last, so that it has to be found.
       const nodes = [...fixture.nodes].reverse().map((node) => fixture.remote(node, fixture.management.identity));
-      return { ...underTest(fixture), engine: new RemoteEngine({ networkId, nodes, retryMs: 10 }) };
+      const engine = new RemoteEngine({ networkId, nodes, retryMs: 10 });
+      return {
+        ...underTest(fixture),
+        engine,
+        async shortOfQuorum() {
+          await aloneIn(fixture);
+          return engine;
+        },
+      };
     },
   }));

@@ -37,7 +37,8 @@ export interface LedgerEngine {
   readonly info: EngineInfo;
   /**
    * Submits serialised SignedEnvelopes and answers one receipt for each, in order, once they have the finality waited for (final by
-   * default). Idempotent by transaction id: a duplicate gets the first receipt. A broken contract rule is a receipt with outcome REJECTED.
+   * default). Idempotent by transaction id: a duplicate gets the first receipt. A broken contract rule is a receipt with outcome REJECTED,
+   * which is as final as an acceptance: it depends on no transaction that may still be dropped.
    * @throws ConnectError LEDGER_UNAVAILABLE where nothing was recorded, OUTCOME_UNKNOWN where that cannot be told.
    */
   submit(

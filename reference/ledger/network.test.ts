@@ -1,6 +1,6 @@
 // Several nodes: one chain on all of them, what a caller learns when the quorum is short, and what they stream.
 import { describe, expect, test } from "vitest";
-import { TransactionOutcome } from "../../gen/x1410/v1/ledger_pb.ts";
+import { RejectionReason, TransactionOutcome } from "../../gen/x1410/v1/ledger_pb.ts";
 import { decodeHeader } from "./block.ts";
 import { hexId, networkId } from "./ledger.fixture.ts";
 import {
@@ -15,6 +15,7 @@ import {
   sign,
   submit,
 } from "./network.fixture.ts";
+import { signTransaction, type TransactionAction } from "./transaction.ts";
 import { verifyCommitted } from "./verify.ts";
 
 networksOfFile();
@@ -53,6 +54,39 @@ describe("the quorum", () => {
     await expect.poll(async () => (await engineOf(first).head()).finalHeight, { timeout: 10_000 }).toBe(1n);
     const [receipt] = await engineOf(first).submit([signed.envelope]);
     expect(receipt).toMatchObject({ outcome: TransactionOutcome.ACCEPTED, blockHeight: 1n });
+  });
+
+  test("a refusal waits for it too: the second of one access is told so once the first is final", async () => {
+    const [first, second] = create3();
+    await first.start();
+    await second.start();
+    const contractId = hexId();
+    const terms = { contractId, withAccessPermission: true, accessTimes: 1 };
+    const act = (action: TransactionAction) =>
+      engineOf(first).submit([signTransaction(network.management, networkId, action, new Date()).envelope]);
+    await act({ case: "createContract", value: terms });
+    await second.stop();
+    const access = () => {
+      const consumerPseudonym = new Uint8Array(32);
+      return act({ case: "recordAccess", value: { accessId: hexId(), contractId, consumerPseudonym } });
+    };
+    const answered: string[] = [];
+    const one = access().finally(() => answered.push("one"));
+    await reaches(first, 2n);
+    const two = access().finally(() => answered.push("two"));
+    // What depends on no block is answered meanwhile, though it was judged later.
+    const elsewhere = signTransaction(
+      network.management,
+      "other.net",
+      { case: "createContract", value: terms },
+      new Date(),
+    );
+    const [malformed] = await engineOf(first).submit([elsewhere.envelope]);
+    expect(malformed?.rejection).toBe(RejectionReason.MALFORMED);
+    expect(answered).toEqual([]);
+    await second.start();
+    expect(await one).toMatchObject([{ outcome: TransactionOutcome.ACCEPTED }]);
+    expect(await two).toMatchObject([{ rejection: RejectionReason.ACCESS_TIMES_EXHAUSTED }]);
   });
 
   test("without it the chain stops growing, and what is not written is refused plainly", async () => {
