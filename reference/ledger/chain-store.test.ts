@@ -52,6 +52,11 @@ async function tamper(change: (parts: StoredParts, db: Level<string, string>) =>
   await db.close();
 }
 
+function tearLastWrite({ directory }: FixtureNode): void {
+  const file = join(directory, readdirSync(directory).find((name) => name.endsWith(".log")) ?? "");
+  truncateSync(file, statSync(file).size - 7);
+}
+
 function flipLastByte(file: string): void {
   const bytes = readFileSync(file);
   bytes[bytes.length - 1] = (bytes.at(-1) ?? 0) ^ 1;
@@ -74,6 +79,18 @@ async function blocksOn(engineNode: FixtureNode) {
   return blocks;
 }
 
+test("of two nodes, a follower writes a block and that it is final at once: a torn write leaves both or neither", async () => {
+  await network.close();
+  network = ledgerFixture({ identities, count: 2, quorum: 2 });
+  const [first, second] = network.nodes as [FixtureNode, FixtureNode];
+  for (const one of network.nodes) await one.start();
+  for (let turn = 0; turn < 3; turn++) await submit(first.running?.engine ?? expect.unreachable("it is down"));
+  expect(await second.running?.engine.head()).toMatchObject({ height: 3n, finalHeight: 3n });
+  for (const one of network.nodes) await one.stop();
+  tearLastWrite(second);
+  expect(await (await second.start()).engine.head()).toMatchObject({ height: 2n, finalHeight: 2n });
+});
+
 describe("opening", () => {
   beforeEach(async () => {
     const { engine } = await node.start();
@@ -82,9 +99,7 @@ describe("opening", () => {
   });
 
   test("a last write that is torn is dropped, and the chain goes on from the block before", async () => {
-    const log = readdirSync(node.directory).find((name) => name.endsWith(".log")) ?? "";
-    const file = join(node.directory, log);
-    truncateSync(file, statSync(file).size - 7);
+    tearLastWrite(node);
     const { engine } = await node.start();
     expect((await engine.head()).height).toBe(2n);
     await submit(engine);

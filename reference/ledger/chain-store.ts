@@ -45,6 +45,7 @@ interface HeadRecord {
 
 const FORMAT = 2;
 const HEAD = "head";
+const FINAL = "final";
 const binary = { keyEncoding: "utf8", valueEncoding: "view" } as const;
 const keyed = { keyEncoding: stateKeyEncoding, valueEncoding: "view" } as const;
 
@@ -62,6 +63,8 @@ export class ChainStore implements StateReader {
   #meta: Part;
   #receipts: Part;
   #head: ChainHead = beforeFirstBlock;
+  #final = 0n;
+  #keeping: Promise<void> | undefined;
 
   private constructor(db: Level, networkId: string) {
     this.#db = db;
@@ -86,13 +89,14 @@ export class ChainStore implements StateReader {
   }
 
   /** The database stays open: it is its owner's. */
-  close(): Promise<void> {
-    return this.#blocks.close();
+  async close(): Promise<void> {
+    await this.#keeping;
+    await this.#blocks.close();
   }
 
   /** After a failed write nobody knows what is on disk: opens the database anew and believes what is there. */
   async reopen(): Promise<void> {
-    await this.#blocks.close();
+    await this.close();
     await this.#db.close();
     await this.#db.open();
     [this.#blocks, this.#state, this.#meta, this.#receipts] = partsOf(this.#db);
@@ -101,6 +105,20 @@ export class ChainStore implements StateReader {
 
   get head(): ChainHead {
     return this.#head;
+  }
+
+  /** Height up to which blocks are final, as this node knew when it was last told: over restarts it may be less than it was, never more. */
+  get final(): bigint {
+    return this.#final;
+  }
+
+  /** Remembers what is final; durable with the next block. What is lost of it is learned anew. */
+  noteFinal(height: bigint): void {
+    if (height <= this.#final) return;
+    this.#final = height;
+    this.#keeping ??= this.#keepFinal().finally(() => {
+      this.#keeping = undefined;
+    });
   }
 
   get(key: string): Uint8Array | undefined {
@@ -122,8 +140,16 @@ export class ChainStore implements StateReader {
     }
   }
 
-  /** Makes a verified block the new head; durable once this resolves. After a failure call `reopen` before anything else. */
-  async append(block: Block, head: ChainHead, changes: ReadonlyMap<string, Uint8Array>): Promise<void> {
+  /**
+   * Makes a verified block the new head, and what is final then part of the same write; durable once this resolves. After a failure call `reopen`
+   * before anything else.
+   */
+  async append(
+    block: Block,
+    head: ChainHead,
+    changes: ReadonlyMap<string, Uint8Array>,
+    final = this.#final,
+  ): Promise<void> {
     const record: HeadRecord = {
       format: FORMAT,
       networkId: this.#networkId,
@@ -134,11 +160,13 @@ export class ChainStore implements StateReader {
     const operations: { type: "put"; sublevel: Part; key: string; value: Uint8Array }[] = [
       { type: "put", sublevel: this.#blocks.index, ...entry },
       { type: "put", sublevel: this.#meta, key: HEAD, value: Buffer.from(JSON.stringify(record)) },
+      { type: "put", sublevel: this.#meta, key: FINAL, value: Buffer.from(String(final)) },
     ];
     for (const [key, value] of changes) operations.push({ type: "put", sublevel: this.#state, key, value });
     await this.#db.batch<string, Uint8Array>(operations, { sync: true });
     this.#blocks.wrote(entry);
     this.#head = head;
+    if (final > this.#final) this.#final = final;
   }
 
   /** Keeps a node's signed BlockReceipt. Not synced: a lost one is asked for again. */
@@ -177,6 +205,21 @@ export class ChainStore implements StateReader {
     }
     await this.#openBlocks(lastHeight);
     this.#head = await this.#checkedHead(BigInt(record.height), record.hash, lastHeight);
+    const final = await this.#meta.get(FINAL, binary);
+    this.#final = final === undefined ? 0n : BigInt(Buffer.from(final).toString());
+  }
+
+  /** One write at a time, so that none overtakes another. */
+  async #keepFinal(): Promise<void> {
+    try {
+      for (let kept = 0n; kept < this.#final; ) {
+        const height = this.#final;
+        await this.#meta.put(FINAL, Buffer.from(String(height)), binary);
+        kept = height;
+      }
+    } catch {
+      // No room, or the database is being opened anew.
+    }
   }
 
   async #openBlocks(height: bigint): Promise<void> {

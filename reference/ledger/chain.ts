@@ -26,6 +26,8 @@ export interface ChainOptions {
   /** Identity that proposes the first block. */
   readonly firstProposer: string;
   readonly trust: TrustAtTime;
+  /** Whether a block of another node is final as soon as it is stored here. */
+  readonly finalOnceStored?: boolean;
 }
 
 /** What became of one candidate. A rejection that depends on the blocks says up to which: it is as little final as they are. */
@@ -40,16 +42,18 @@ export class Chain {
   readonly #firstProposer: string;
   /** Who proposes, as the chain says; in memory, so that it is known while the database is being opened anew. */
   #named: ChangeProposer | undefined;
+  readonly #finalOnceStored: boolean;
   /** One block at a time. */
   readonly #mutex = new KeyedMutex();
   /** Set where a write failed: nothing is read or written before the store has been opened anew. */
   #unsure = false;
 
-  constructor({ store, networkId, firstProposer, trust }: ChainOptions) {
+  constructor({ store, networkId, firstProposer, trust, finalOnceStored = false }: ChainOptions) {
     this.#store = store;
     this.networkId = networkId;
     this.#firstProposer = firstProposer;
     this.trust = trust;
+    this.#finalOnceStored = finalOnceStored;
     this.height = new HeightWatch(store.head.height);
     this.#named = new LedgerState(store).proposer();
   }
@@ -167,7 +171,7 @@ export class Chain {
         return "known";
       }
       const verified = verifyBlock(block, this.#predecessor());
-      await this.#append(block, verified.head, verified.changes);
+      await this.#append(block, verified.head, verified.changes, this.#finalOnceStored ? height : undefined);
       return "stored";
     });
   }
@@ -197,9 +201,14 @@ export class Chain {
     }
   }
 
-  async #append(block: Block, head: ChainHead, changes: ReadonlyMap<string, Uint8Array>): Promise<void> {
+  async #append(
+    block: Block,
+    head: ChainHead,
+    changes: ReadonlyMap<string, Uint8Array>,
+    final?: bigint,
+  ): Promise<void> {
     try {
-      await this.#store.append(block, head, changes);
+      await this.#store.append(block, head, changes, final);
     } catch (cause) {
       this.#unsure = true;
       throw cause;

@@ -38,6 +38,11 @@ const FAR_BEHIND = 16n;
 /** The proposer and a follower together. */
 const TWO_NODES = 2;
 
+/** Whether a block of another node that is stored here is final with that: two nodes hold it, for the proposer stores before it hands on. */
+export function finalOnceStored(quorum: number): boolean {
+  return quorum <= TWO_NODES;
+}
+
 export class Distribution {
   /** Height up to which blocks are final, as far as this node knows. */
   readonly final: HeightWatch;
@@ -50,7 +55,7 @@ export class Distribution {
 
   constructor(options: DistributionOptions) {
     this.#options = options;
-    this.final = new HeightWatch(options.quorum <= 1 ? options.chain.head.height : 0n);
+    this.final = new HeightWatch(options.quorum <= 1 ? options.chain.head.height : options.store.final);
   }
 
   /** Begins to hand blocks on; what was not known to be final when the node last stopped is handed on again. */
@@ -58,7 +63,7 @@ export class Distribution {
     const { peers, store, quorum, chain } = this.#options;
     for (const { identity } of peers) this.#held.set(identity, await store.receivedUpTo(identity));
     this.#pumps = peers.map((peer) => this.#pump(peer));
-    if (quorum > TWO_NODES) this.#pumps.push(this.#learnFinality());
+    if (!finalOnceStored(quorum)) this.#pumps.push(this.#learnFinality());
     this.#recount(chain.head.height);
   }
 
@@ -68,9 +73,9 @@ export class Distribution {
     this.#recount(height);
   }
 
-  /** This node has stored a block that another proposed: two nodes hold it, for the proposer stores before it hands on. */
+  /** This node has stored a block that another proposed. */
   stored(height: bigint): void {
-    if (this.#options.quorum <= TWO_NODES) this.final.advance(height);
+    if (finalOnceStored(this.#options.quorum)) this.#advance(height);
   }
 
   /** Signed receipts of the other nodes for this block. */
@@ -141,7 +146,13 @@ export class Distribution {
     const heights = [own, ...this.#held.values()].map((height) => (height < own ? height : own));
     heights.sort((left, right) => Number(right - left));
     const final = heights[quorum - 1];
-    if (final !== undefined && final <= chain.head.height) this.final.advance(final);
+    if (final !== undefined && final <= chain.head.height) this.#advance(final);
+  }
+
+  #advance(height: bigint): void {
+    this.final.advance(height);
+    // A node that is its own quorum need not remember: what it holds is final.
+    if (this.#options.quorum > 1) this.#options.store.noteFinal(height);
   }
 
   /** With a quorum beyond two nodes a follower learns from the others how far the quorum is. */
@@ -155,7 +166,7 @@ export class Distribution {
           const proposer = peers.find(({ identity }) => identity === chain.proposer);
           const head = await proposer?.ledger.getHead({}, { timeoutMs, signal });
           const known = head?.finalHeight ?? 0n;
-          this.final.advance(known < chain.head.height ? known : chain.head.height);
+          this.#advance(known < chain.head.height ? known : chain.head.height);
         }
       } catch {
         // The proposer is away: what is final stays what it was.

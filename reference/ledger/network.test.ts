@@ -1,6 +1,6 @@
 // Several nodes: one chain on all of them, what a caller learns when the quorum is short, and what they stream.
 import { describe, expect, test } from "vitest";
-import { RejectionReason, TransactionOutcome } from "../../gen/x1410/v1/ledger_pb.ts";
+import { Finality, RejectionReason, TransactionOutcome } from "../../gen/x1410/v1/ledger_pb.ts";
 import { decodeHeader } from "./block.ts";
 import { hexId, networkId } from "./ledger.fixture.ts";
 import {
@@ -15,6 +15,7 @@ import {
   sign,
   submit,
 } from "./network.fixture.ts";
+import { RemoteEngine } from "./remote-engine.ts";
 import { signTransaction, type TransactionAction } from "./transaction.ts";
 import { verifyCommitted } from "./verify.ts";
 
@@ -125,6 +126,30 @@ describe("the quorum", () => {
     const [first] = create3();
     await expect(first.start({ quorum: 4 })).rejects.toThrow(RangeError);
   });
+
+  test.each([2, 3])(
+    "of %i: what was final stays so for followers that are started without the proposer, also for who subscribes there",
+    async (quorum) => {
+      const [first, second, third] = create3(quorum);
+      for (const node of network.nodes) await node.start();
+      const { transactionId } = await submit(first);
+      for (const node of [second, third]) {
+        await expect.poll(async () => (await engineOf(node).head()).finalHeight, { timeout: 10_000 }).toBe(1n);
+      }
+      for (const node of network.nodes) await node.stop();
+      for (const node of [second, third]) await node.start();
+      const nodes = [second, third].map((node) => network.remote(node, network.management.identity));
+      const remote = new RemoteEngine({ networkId, nodes, retryMs: 10 });
+      for (const engine of [engineOf(second), engineOf(third), remote]) {
+        expect(await engine.head()).toMatchObject({ height: 1n, finalHeight: 1n });
+        expect((await engine.get(transactionId))?.receipt.finality).toBe(Finality.FINAL);
+        const subscription = engine.subscribe({ signal: AbortSignal.timeout(10_000) })[Symbol.asyncIterator]();
+        expect((await subscription.next()).value).toMatchObject({ transactionId });
+        await subscription.return?.();
+      }
+      await remote.close();
+    },
+  );
 
   test("final stays final over a restart of the proposer", async () => {
     const [first, second] = create3();

@@ -278,6 +278,11 @@ describe("taking over on an operator's word", () => {
         expect(await refusedWith(hand(node, late, third.identity))).toEqual(["FailedPrecondition", "BLOCK_INVALID"]);
         expect(await statusOf(node)).toMatchObject({ accepting: true, height });
       }
+      // What is final a node knows also when it has just been started.
+      await second.stop();
+      await second.start();
+      expect(await refusedWith(hand(second, late, third.identity))).toEqual(["FailedPrecondition", "BLOCK_INVALID"]);
+      expect(await statusOf(second)).toMatchObject({ accepting: true, height });
     }
   });
 

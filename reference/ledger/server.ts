@@ -16,7 +16,7 @@ import type { Registration } from "../communications/service.ts";
 import type { Signer } from "../envelope/signer.ts";
 import { Chain } from "./chain.ts";
 import { ChainStore } from "./chain-store.ts";
-import { Distribution, type LedgerPeer } from "./distribution.ts";
+import { Distribution, finalOnceStored, type LedgerPeer } from "./distribution.ts";
 import { EmbeddedEngine } from "./embedded-engine.ts";
 import type { LedgerEngine } from "./engine.ts";
 import { Follower, type Stop } from "./follower.ts";
@@ -68,7 +68,13 @@ export async function createLedgerNode(options: LedgerNodeOptions): Promise<Ledg
   }
   compileRules([TransactionSchema, BlockHeaderSchema, BlockReceiptSchema]);
   const store = await ChainStore.open(db, networkId);
-  const chain = new Chain({ store, networkId, firstProposer: options.proposer, trust: new TrustAtTime(trust) });
+  const chain = new Chain({
+    store,
+    networkId,
+    firstProposer: options.proposer,
+    trust: new TrustAtTime(trust),
+    finalOnceStored: finalOnceStored(quorum),
+  });
   const distribution = new Distribution({ chain, store, peers, quorum, trust });
   const follower = new Follower({ chain, distribution, peers, signer, now });
   let started = false;
