@@ -55,6 +55,14 @@ const keyed = { keyEncoding: stateKeyEncoding, valueEncoding: "view" } as const;
  */
 export const ledgerDatabase = { writeBufferSize: 16 * 1024 * 1024, maxFileSize: 8 * 1024 * 1024 } as const;
 
+/** What a node knows of a block when it stores it. */
+export interface BlockEvidence {
+  /** Height up to which blocks are final with this one. */
+  readonly final?: bigint | undefined;
+  /** By node. */
+  readonly receipts?: ReadonlyMap<string, SignedEnvelope>;
+}
+
 export class ChainStore implements StateReader {
   readonly #db: Level;
   readonly #networkId: string;
@@ -141,14 +149,14 @@ export class ChainStore implements StateReader {
   }
 
   /**
-   * Makes a verified block the new head, and what is final then part of the same write; durable once this resolves. After a failure call `reopen`
-   * before anything else.
+   * Makes a verified block the new head; its receipts and what is final with it are part of the same write. Durable once this resolves. After a
+   * failure call `reopen` before anything else.
    */
   async append(
     block: Block,
     head: ChainHead,
     changes: ReadonlyMap<string, Uint8Array>,
-    final = this.#final,
+    { final = this.#final, receipts = new Map() }: BlockEvidence = {},
   ): Promise<void> {
     const record: HeadRecord = {
       format: FORMAT,
@@ -162,6 +170,10 @@ export class ChainStore implements StateReader {
       { type: "put", sublevel: this.#meta, key: HEAD, value: Buffer.from(JSON.stringify(record)) },
       { type: "put", sublevel: this.#meta, key: FINAL, value: Buffer.from(String(final)) },
     ];
+    for (const [node, receipt] of receipts) {
+      const value = toBinary(SignedEnvelopeSchema, receipt);
+      operations.push({ type: "put", sublevel: this.#receipts, key: receiptKey(head.height, node), value });
+    }
     for (const [key, value] of changes) operations.push({ type: "put", sublevel: this.#state, key, value });
     await this.#db.batch<string, Uint8Array>(operations, { sync: true });
     this.#blocks.wrote(entry);
@@ -171,13 +183,21 @@ export class ChainStore implements StateReader {
 
   /** Keeps a node's signed BlockReceipt. Not synced: a lost one is asked for again. */
   async putReceipt(height: bigint, node: string, receipt: SignedEnvelope): Promise<void> {
-    await this.#receipts.put(`${heightKey(height)}!${node}`, toBinary(SignedEnvelopeSchema, receipt), binary);
+    await this.#receipts.put(receiptKey(height, node), toBinary(SignedEnvelopeSchema, receipt), binary);
   }
 
   async receipts(height: bigint): Promise<SignedEnvelope[]> {
     const range = { gte: `${heightKey(height)}!`, lt: `${heightKey(height)}"`, ...binary };
     const found = await readable(() => this.#receipts.values(range).all());
     return found.map((bytes) => fromBinary(SignedEnvelopeSchema, bytes));
+  }
+
+  /** Nodes whose receipts for this height are kept. */
+  async holders(height: bigint): Promise<string[]> {
+    const keys = await this.#receipts
+      .keys({ gte: receiptKey(height, ""), lt: `${heightKey(height)}"`, ...binary })
+      .all();
+    return keys.map((key) => key.slice(key.indexOf("!") + 1));
   }
 
   /** The newest height for which this node's receipt is kept; 0 where there is none. */
@@ -250,6 +270,10 @@ export class ChainStore implements StateReader {
     }
     return head;
   }
+}
+
+function receiptKey(height: bigint, node: string): string {
+  return `${heightKey(height)}!${node}`;
 }
 
 /** Nodes of a network are few; a node whose last receipt lies further back starts over, which costs no correctness. */

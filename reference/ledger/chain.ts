@@ -1,4 +1,5 @@
 // One node's chain: what it holds, and the only two ways to make it longer: propose a block, or accept one after full verification.
+import type { SignedEnvelope } from "../../gen/x1410/v1/envelope_pb.ts";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { type Block, type ChangeProposer, RejectionReason, type SmartContract } from "../../gen/x1410/v1/ledger_pb.ts";
 import { KeyedMutex } from "../communications/keyed-mutex.ts";
@@ -13,7 +14,7 @@ import {
   verifyBlock,
   verifyHeader,
 } from "./block-verification.ts";
-import type { ChainStore } from "./chain-store.ts";
+import type { BlockEvidence, ChainStore } from "./chain-store.ts";
 import { applyTransaction, takeoverOf } from "./contract-rules.ts";
 import { HeightWatch } from "./height-watch.ts";
 import { LedgerState, type TransactionPlace } from "./ledger-state.ts";
@@ -159,9 +160,13 @@ export class Chain {
 
   /**
    * Verifies a block in full and stores it. Answers "behind" where blocks before it are missing here, "known" where it is held already.
+   * What `receipts` answers for the verified block, by node, is stored with it.
    * @throws BlockFault where it fails, or another block of that height is held (a fork)
    */
-  accept(block: Block): Promise<"stored" | "known" | "behind"> {
+  accept(
+    block: Block,
+    receipts: () => ReadonlyMap<string, SignedEnvelope> = () => new Map(),
+  ): Promise<"stored" | "known" | "behind"> {
     return this.#mutex.run("append", async () => {
       if (this.#unsure) throw refusal(ErrorReason.LEDGER_UNAVAILABLE, "store");
       const height = claimedHeight(block, this.head.height + 1n);
@@ -171,7 +176,8 @@ export class Chain {
         return "known";
       }
       const verified = verifyBlock(block, this.#predecessor());
-      await this.#append(block, verified.head, verified.changes, this.#finalOnceStored ? height : undefined);
+      const final = this.#finalOnceStored ? height : undefined;
+      await this.#append(block, verified.head, verified.changes, { final, receipts: receipts() });
       return "stored";
     });
   }
@@ -205,10 +211,10 @@ export class Chain {
     block: Block,
     head: ChainHead,
     changes: ReadonlyMap<string, Uint8Array>,
-    final?: bigint,
+    evidence?: BlockEvidence,
   ): Promise<void> {
     try {
-      await this.#store.append(block, head, changes, final);
+      await this.#store.append(block, head, changes, evidence);
     } catch (cause) {
       this.#unsure = true;
       throw cause;

@@ -3,10 +3,9 @@
 import { setTimeout as pause } from "node:timers/promises";
 import type { Client } from "@connectrpc/connect";
 import type { SignedEnvelope } from "../../gen/x1410/v1/envelope_pb.ts";
-import { type Block, type BlockReceipt, BlockReceiptSchema } from "../../gen/x1410/v1/ledger_pb.ts";
 import type { LedgerService } from "../../gen/x1410/v1/ledger_service_pb.ts";
-import { verifyEnvelope } from "../envelope/verify.ts";
-import { blockHash } from "./block.ts";
+import { decodeEnvelope, decodeHeader, transactionIdOf } from "./block.ts";
+import { receiptsThatHold, verifyReceiptBy } from "./block-receipt.ts";
 import type { Chain } from "./chain.ts";
 import type { ChainStore } from "./chain-store.ts";
 import { HeightWatch } from "./height-watch.ts";
@@ -78,7 +77,7 @@ export class Distribution {
     if (finalOnceStored(this.#options.quorum)) this.#advance(height);
   }
 
-  /** Signed receipts of the other nodes for this block. */
+  /** Signed receipts for this block. */
   receipts(height: bigint): Promise<SignedEnvelope[]> {
     return this.#options.peers.length === 0 ? Promise.resolve([]) : this.#options.store.receipts(height);
   }
@@ -126,18 +125,36 @@ export class Distribution {
         throw new RangeError(`${peer.identity} asks for block ${nextHeight}`);
       return nextHeight;
     }
-    this.#checkReceipt(receipt, peer, block, height);
-    await store.putReceipt(height, peer.identity, receipt);
-    if (height > (this.#held.get(peer.identity) ?? 0n)) this.#held.set(peer.identity, height);
+    const header = block.header?.payload ?? new Uint8Array();
+    const shows = this.#verifiedReceipt(receipt, header, peer);
+    if (shows) {
+      await store.putReceipt(height, peer.identity, receipt);
+      if (height > (this.#held.get(peer.identity) ?? 0n)) this.#held.set(peer.identity, height);
+    }
     this.#recount(chain.head.height);
     return height + 1n;
   }
 
-  #checkReceipt(envelope: SignedEnvelope, peer: LedgerPeer, block: Block, height: bigint): void {
-    const { message, signer } = verifyEnvelope(envelope, BlockReceiptSchema, this.#options.trust);
-    if (signer.identity !== peer.identity || !receiptIsFor(message, peer.identity, block, height)) {
-      throw new TypeError(`the receipt of ${peer.identity} is for something else`);
+  /**
+   * Whether a node's receipt is evidence for everybody. A node whose certificate had run out by the time of the block holds it as
+   * well, but can show that to nobody: it counts from a block on of which it can.
+   * @throws where it is no receipt of that node for that block
+   */
+  #verifiedReceipt(receipt: SignedEnvelope, header: Uint8Array, peer: LedgerPeer): boolean {
+    const { chain, trust } = this.#options;
+    const node = verifyReceiptBy(receipt, header, trust);
+    if (node !== peer.identity) throw new TypeError(`${peer.identity} answers a receipt of ${node}`);
+    return receiptsThatHold([receipt], header, chain.trust).size > 0;
+  }
+
+  /** Keeps as evidence what holds for everybody; answers how many nodes are known to hold the block, its proposer included. */
+  async #keep(receipts: readonly SignedEnvelope[], header: Uint8Array): Promise<number> {
+    const { chain, store } = this.#options;
+    const { height, proposer } = decodeHeader(header);
+    for (const [node, receipt] of receiptsThatHold(receipts, header, chain.trust)) {
+      await store.putReceipt(height, node, receipt);
     }
+    return new Set([proposer, ...(await store.holders(height))]).size;
   }
 
   /** A chain that is held up to a height is held below it too. */
@@ -155,18 +172,22 @@ export class Distribution {
     if (this.#options.quorum > 1) this.#options.store.noteFinal(height);
   }
 
-  /** With a quorum beyond two nodes a follower learns from the others how far the quorum is. */
+  /** With a quorum beyond two nodes a follower learns from the proposer how far the quorum is, and asks for its receipts. */
   async #learnFinality(): Promise<void> {
     const { chain, peers, timeoutMs = TIMEOUT_MS, retryMs = RETRY_MS } = this.#options;
     const { signal } = this.#ended;
+    let asked = 0n;
     while (!signal.aborted) {
       try {
         await chain.height.beyond(this.final.height, signal);
-        if (this.#proposed.height < chain.head.height) {
-          const proposer = peers.find(({ identity }) => identity === chain.proposer);
-          const head = await proposer?.ledger.getHead({}, { timeoutMs, signal });
-          const known = head?.finalHeight ?? 0n;
-          this.#advance(known < chain.head.height ? known : chain.head.height);
+        const proposer = peers.find(({ identity }) => identity === chain.proposer);
+        if (proposer !== undefined && this.#proposed.height < chain.head.height) {
+          const { finalHeight } = await proposer.ledger.getHead({}, { timeoutMs, signal });
+          const beyond = (height: bigint): boolean => height > finalHeight || height > chain.head.height;
+          if (asked < this.final.height) asked = this.final.height;
+          for (; !beyond(asked + 1n); asked++) await this.#fetchReceipts(proposer, asked + 1n);
+          // Those in between were asked for once; the newest again, until there are enough.
+          if (this.final.height < asked) asked -= 1n;
         }
       } catch {
         // The proposer is away: what is final stays what it was.
@@ -174,9 +195,19 @@ export class Distribution {
       await pause(retryMs, undefined, { signal }).catch(() => undefined);
     }
   }
-}
 
-function receiptIsFor(message: BlockReceipt, node: string, block: Block, height: bigint): boolean {
-  const hash = blockHash(block.header?.payload ?? new Uint8Array());
-  return message.node === node && message.height === height && Buffer.compare(message.blockHash, hash) === 0;
+  /** What is final here is what this node can show to be: the word of the proposer alone is none. */
+  async #fetchReceipts({ ledger }: LedgerPeer, height: bigint): Promise<void> {
+    const { chain, quorum, timeoutMs = TIMEOUT_MS } = this.#options;
+    const { signal } = this.#ended;
+    const block = await chain.block(height);
+    const header = block?.header?.payload ?? new Uint8Array();
+    let nodes = await this.#keep([], header);
+    if (nodes < quorum) {
+      const transactionId = transactionIdOf(decodeEnvelope(block?.transactions[0] ?? new Uint8Array()).payload);
+      const { receipt } = await ledger.getTransaction({ transactionId }, { timeoutMs, signal });
+      nodes = await this.#keep(receipt?.distribution ?? [], header);
+    }
+    if (nodes >= quorum) this.#advance(height);
+  }
 }

@@ -1,15 +1,17 @@
 // How a node takes in blocks of others: full verification before it stores or serves anything, a signed receipt for what it holds, and a stop
 // where the proposer's chain contradicts its own (clause 6.1, S4).
 import { create } from "@bufbuild/protobuf";
+import type { SignedEnvelope } from "../../gen/x1410/v1/envelope_pb.ts";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
-import { type Block, BlockHeaderSchema, BlockReceiptSchema } from "../../gen/x1410/v1/ledger_pb.ts";
+import { type Block, BlockHeaderSchema } from "../../gen/x1410/v1/ledger_pb.ts";
 import { type DistributeBlockResponse, DistributeBlockResponseSchema } from "../../gen/x1410/v1/ledger_service_pb.ts";
 import { refusal } from "../communications/refusal.ts";
-import { payloadTypeOf, signMessage } from "../envelope/sign.ts";
+import { payloadTypeOf } from "../envelope/sign.ts";
 import { SKEW_MS } from "../envelope/signed-request.ts";
 import type { Signer } from "../envelope/signer.ts";
 import { verifySignature } from "../envelope/verify.ts";
 import { blockHash, decodeHeader, NO_BLOCK_HASH } from "./block.ts";
+import { receiptsThatHold, signReceipt } from "./block-receipt.ts";
 import { BlockFault, type Fault, takeoverIn } from "./block-verification.ts";
 import type { Chain } from "./chain.ts";
 import { LedgerStoreFault } from "./chain-store.ts";
@@ -75,7 +77,7 @@ export class Follower {
    */
   async receive(block: Block, sender: string): Promise<DistributeBlockResponse> {
     const { chain } = this.#options;
-    const result = await this.#accept(block, sender);
+    const result = await this.#accept(block, sender, []);
     const nextHeight = chain.head.height + 1n;
     if (result === "behind") {
       void this.catchUp();
@@ -110,9 +112,9 @@ export class Follower {
       let idle = setTimeout(() => attempt.abort(), IDLE_MS);
       try {
         const fromHeight = chain.head.height + 1n;
-        for await (const { block } of peer.ledger.streamBlocks({ fromHeight }, { signal })) {
+        for await (const { block, receipts } of peer.ledger.streamBlocks({ fromHeight }, { signal })) {
           clearTimeout(idle);
-          if (block !== undefined) await this.#accept(block, peer.identity);
+          if (block !== undefined) await this.#accept(block, peer.identity, receipts);
           idle = setTimeout(() => attempt.abort(), IDLE_MS);
         }
       } catch {
@@ -124,14 +126,18 @@ export class Follower {
     }
   }
 
-  async #accept(block: Block, sender: string): Promise<"stored" | "known" | "behind"> {
+  async #accept(
+    block: Block,
+    sender: string,
+    receipts: readonly SignedEnvelope[],
+  ): Promise<"stored" | "known" | "behind"> {
     const { chain, distribution } = this.#options;
     if (this.#stop !== undefined)
       throw refusal(ErrorReason.LEDGER_UNAVAILABLE, `stopped at block ${this.#stop.height}`);
     this.#assertNotAhead(block);
     try {
       await chain.recover();
-      const result = await chain.accept(block);
+      const result = await chain.accept(block, () => this.#evidenceOf(block, receipts));
       if (result === "stored") distribution.stored(chain.head.height);
       return result;
     } catch (cause) {
@@ -203,17 +209,17 @@ export class Follower {
     }
   }
 
-  #receiptFor(block: Block) {
+  /**
+   * This node's own receipt and those that came with a block: stored with it, so that this node can show that two nodes hold it. Where a network
+   * asks for more, the others' are fetched once they exist.
+   */
+  #evidenceOf({ header }: Block, received: readonly SignedEnvelope[]): Map<string, SignedEnvelope> {
     const { chain, signer } = this.#options;
-    const bytes = block.header?.payload ?? new Uint8Array();
-    const { height } = decodeHeader(bytes);
-    const { networkId } = chain;
-    const receipt = create(BlockReceiptSchema, {
-      networkId,
-      node: signer.identity,
-      height,
-      blockHash: blockHash(bytes),
-    });
-    return signMessage(signer, BlockReceiptSchema, receipt);
+    const bytes = header?.payload ?? new Uint8Array();
+    return receiptsThatHold([signReceipt(signer, bytes), ...received], bytes, chain.trust);
+  }
+
+  #receiptFor({ header }: Block): SignedEnvelope {
+    return signReceipt(this.#options.signer, header?.payload ?? new Uint8Array());
   }
 }

@@ -57,7 +57,7 @@ export function createLedgerService(options: LedgerServicesOptions): Registratio
           }
           const block = await chain.block(height);
           if (block === undefined) throw refusal(ErrorReason.BLOCK_NOT_FOUND, `block ${height}`);
-          yield { block };
+          yield { block, receipts: await distribution.receipts(height) };
         }
       } finally {
         release();

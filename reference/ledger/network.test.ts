@@ -2,11 +2,13 @@
 import { describe, expect, test } from "vitest";
 import { Finality, RejectionReason, TransactionOutcome } from "../../gen/x1410/v1/ledger_pb.ts";
 import { decodeHeader } from "./block.ts";
+import type { Committed } from "./engine.ts";
 import { hexId, networkId } from "./ledger.fixture.ts";
 import {
   blocksOf,
   create3,
   engineOf,
+  identities,
   network,
   networksOfFile,
   reaches,
@@ -41,6 +43,99 @@ test("every node holds and serves the same chain; receipts carry the words of th
       return verdict?.valid === true ? [...verdict.nodes].sort() : [];
     })
     .toEqual([first.identity, second.identity, third.identity]);
+});
+
+describe("evidence of the quorum", () => {
+  const judged = (committed: Committed | undefined, quorum: number) =>
+    verifyCommitted(committed ?? expect.unreachable("not found"), network.trust, networkId, quorum);
+
+  test.each([2, 3])("of %i: every node shows it of what it calls final, and streams it", async (quorum) => {
+    const nodes = create3(quorum);
+    const [first, second, third] = nodes;
+    await first.start();
+    await second.start();
+    if (quorum === 3) await third.start();
+    const ids: string[] = [];
+    for (let turn = 0; turn < 3; turn++) ids.push((await submit(first)).transactionId);
+    // One that comes later is handed the receipts with the blocks.
+    if (quorum === 2) await third.start();
+    for (const node of nodes) {
+      await expect.poll(async () => (await engineOf(node).head()).finalHeight, { timeout: 10_000 }).toBe(3n);
+      const remote = new RemoteEngine({ networkId, nodes: [network.remote(node, network.management.identity)] });
+      for (const id of ids) expect(judged(await engineOf(node).get(id), quorum)).toMatchObject({ valid: true });
+      const subscription = remote.subscribe({ signal: AbortSignal.timeout(10_000) });
+      for await (const committed of subscription) {
+        expect(judged(committed, quorum)).toMatchObject({ valid: true });
+        if (committed.transactionId === ids[2]) break;
+      }
+      await remote.close();
+    }
+    const committed = await engineOf(second).get(ids[0] ?? "");
+    if (committed === undefined) return expect.unreachable("not found");
+    const stripped = { ...committed, receipt: { ...committed.receipt, distribution: [] } };
+    expect(judged(stripped, quorum)).toMatchObject({ valid: false, fault: "quorum" });
+    expect(judged(stripped, 1)).toMatchObject({ valid: true });
+  });
+
+  test("comes with a subscription as it grows", async () => {
+    const [first, second] = create3(3);
+    for (const node of network.nodes) await node.start();
+    const remote = new RemoteEngine({ networkId, nodes: [network.remote(second, network.management.identity)] });
+    const subscription = remote.subscribe({ signal: AbortSignal.timeout(10_000) })[Symbol.asyncIterator]();
+    for (let turn = 0; turn < 3; turn++) {
+      const next = subscription.next();
+      const { transactionId } = await submit(first);
+      const { value } = await next;
+      expect(value).toMatchObject({ transactionId });
+      expect(judged(value ?? undefined, 3)).toMatchObject({ valid: true });
+    }
+    await subscription.return?.();
+    await remote.close();
+  });
+
+  test("the proposer's word without it makes nothing final", async () => {
+    const [first, second, third] = create3(3);
+    await first.start({ quorum: 1 });
+    let asked = 0;
+    const peers = [first, third].map(({ identity }, index) => ({
+      identity,
+      get ledger() {
+        const { ledger } = network.remote(index === 0 ? first : third, second.identity);
+        return {
+          ...ledger,
+          getHead: (...of: Parameters<typeof ledger.getHead>) => ledger.getHead(...of).finally(() => asked++),
+        };
+      },
+    }));
+    await second.start({ peers });
+    await submit(first);
+    await reaches(second, 1n);
+    const before = asked;
+    // What follows the first answer after the block is done when the second is there.
+    await expect.poll(() => asked, { timeout: 10_000 }).toBeGreaterThan(before + 2);
+    expect(await engineOf(first).head()).toMatchObject({ height: 1n, finalHeight: 1n });
+    expect(await engineOf(second).head()).toMatchObject({ height: 1n, finalHeight: 0n });
+    await third.start();
+    await expect.poll(async () => (await engineOf(second).head()).finalHeight, { timeout: 10_000 }).toBe(1n);
+  });
+
+  test("holds no receipt of a node whose certificate was none at the time of the block, wherever it is kept", async () => {
+    const [first, second, third] = create3();
+    const now = (): Date => new Date(Date.now() + 61_000);
+    await first.start({ now });
+    await second.start({ now });
+    await third.start({ now, signer: identities.renewed("ledger", third.name, 60_000) });
+    const { transactionId } = await submit(first);
+    await reaches(third, 1n);
+    await third.stop();
+    await first.stop();
+    await first.start({ now });
+    for (const node of [first, second]) {
+      expect(judged(await engineOf(node).get(transactionId), 2)).toMatchObject({ valid: true });
+    }
+    await third.start({ now });
+    expect(judged(await engineOf(third).get(transactionId), 1)).toMatchObject({ valid: true });
+  });
 });
 
 describe("the quorum", () => {

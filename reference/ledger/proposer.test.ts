@@ -108,7 +108,8 @@ describe("who proposes", () => {
     expect(
       (await engineOf(second).get((await submit(second)).transactionId))?.receipt.distribution.length,
     ).toBeGreaterThan(0);
-    expect(await second.db.sublevel("receipts").keys({ lt: "0000000000000010" }).all()).toEqual([]);
+    const early = await second.db.sublevel("receipts").keys({ lt: "0000000000000010" }).all();
+    expect(early.filter((key) => !key.endsWith(second.identity))).toEqual([]);
   });
 
   test.each([

@@ -2,6 +2,7 @@
 // neither yes nor no: the ids are looked up, and what cannot be found is OUTCOME_UNKNOWN.
 import { setTimeout as pause } from "node:timers/promises";
 import { type Client, Code, ConnectError } from "@connectrpc/connect";
+import type { SignedEnvelope } from "../../gen/x1410/v1/envelope_pb.ts";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { type Block, Finality, type SmartContract, type TransactionReceipt } from "../../gen/x1410/v1/ledger_pb.ts";
 import type { LedgerService, SmartContractService } from "../../gen/x1410/v1/ledger_service_pb.ts";
@@ -27,6 +28,11 @@ export interface RemoteEngineOptions {
   readonly timeoutMs?: number;
   /** Between attempts of a subscription that lost its node. Default 200 ms. */
   readonly retryMs?: number;
+}
+
+interface FinalBlock {
+  readonly block: Block;
+  readonly receipts: SignedEnvelope[];
 }
 
 const TIMEOUT_MS = 15_000;
@@ -119,8 +125,8 @@ export class RemoteEngine implements LedgerEngine {
     const ends = AbortSignal.any([signal, this.#closed.signal]);
     for (let attempt = 0; !ends.aborted; attempt++) {
       try {
-        for await (const block of this.#finalBlocks(height, attempt, ends)) {
-          const committed = committedOf(block, Finality.FINAL, []);
+        for await (const { block, receipts } of this.#finalBlocks(height, attempt, ends)) {
+          const committed = committedOf(block, Finality.FINAL, receipts);
           for (let one = committed(index); one !== undefined; one = committed(++index)) {
             if (ends.aborted) return;
             yield one;
@@ -192,18 +198,26 @@ export class RemoteEngine implements LedgerEngine {
     throw reasonOf(failure) === ErrorReason.UNSPECIFIED ? refusal(ErrorReason.LEDGER_UNAVAILABLE, "nodes") : failure;
   }
 
-  async *#finalBlocks(from: bigint, attempt: number, signal: AbortSignal): AsyncGenerator<Block> {
+  async *#finalBlocks(from: bigint, attempt: number, signal: AbortSignal): AsyncGenerator<FinalBlock> {
     const { ledger } = this.#node(attempt);
     let final = 0n;
-    for await (const { block } of ledger.streamBlocks({ fromHeight: from, follow: true }, { signal })) {
+    for await (const { block, receipts } of ledger.streamBlocks({ fromHeight: from, follow: true }, { signal })) {
       if (block?.header === undefined) continue;
       const { height } = decodeHeader(block.header.payload);
+      const known = final >= height;
       while (final < height) {
         ({ finalHeight: final } = await ledger.getHead({}, this.#callOptions(signal)));
         if (final < height) await pause(FINALITY_POLL_MS, undefined, { signal });
       }
-      yield block;
+      // What was streamed before it was final came without the receipts that made it so.
+      yield { block, receipts: known ? receipts : await this.#receiptsOf(block, ledger, signal) };
     }
+  }
+
+  async #receiptsOf(block: Block, ledger: RemoteNode["ledger"], signal: AbortSignal): Promise<SignedEnvelope[]> {
+    const transactionId = transactionIdOf(decodeEnvelope(block.transactions[0] ?? new Uint8Array()).payload);
+    const { receipt } = await ledger.getTransaction({ transactionId }, this.#callOptions(signal));
+    return receipt?.distribution ?? [];
   }
 
   #node(index: number): RemoteNode {

@@ -11,11 +11,12 @@ import { checkDatabase, DatabaseDamage } from "../store/leveldb-check.ts";
 import { type AuditSource, AuditSourceError } from "./audit-source.ts";
 import { decodeBlock, decodeHeader } from "./block.ts";
 import { heightKey } from "./block-archive.ts";
+import { verifyReceipt } from "./block-receipt.ts";
 import { whyOf } from "./block-verification.ts";
 import { ledgerDatabase, storedHead, storedParts } from "./chain-store.ts";
 import { DatabaseInUse, DatabaseView } from "./database-view.ts";
 import type { TrustAtTime } from "./trust-at-time.ts";
-import { type AuditState, verifyReceipt } from "./verify.ts";
+import type { AuditState } from "./verify.ts";
 
 /** Opens the database folder of a node that is not running. Nothing in it, nor beside it, changes. */
 export async function openNodeDatabase(folder: string): Promise<AuditSource> {

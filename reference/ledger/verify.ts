@@ -1,13 +1,11 @@
 // What anyone can check alone, with the trust anchors and no connection: one transaction with its evidence, or a whole chain, block by block
 // (clause 6, S4). A fault names the place.
-import { X509Certificate } from "node:crypto";
 import { fromBinary } from "@bufbuild/protobuf";
-import { type SignedEnvelope, SignedEnvelopeSchema } from "../../gen/x1410/v1/envelope_pb.ts";
+import { SignedEnvelopeSchema } from "../../gen/x1410/v1/envelope_pb.ts";
 import {
   type Block,
   type BlockHeader,
   BlockHeaderSchema,
-  BlockReceiptSchema,
   type InclusionProof,
   RejectionReason,
   type Transaction,
@@ -17,6 +15,7 @@ import {
 import { payloadTypeOf } from "../envelope/sign.ts";
 import { verifyEnvelope, verifySignature } from "../envelope/verify.ts";
 import { beforeFirstBlock, blockHash, type ChainHead, decodeHeader, transactionIdOf } from "./block.ts";
+import { verifyReceipt } from "./block-receipt.ts";
 import { BlockFault, type Fault, verifyBlock, whyOf } from "./block-verification.ts";
 import { LedgerStoreFault } from "./chain-store.ts";
 import type { Committed } from "./engine.ts";
@@ -37,7 +36,8 @@ export type CommittedFault =
   | "network"
   | "inclusion"
   | "receipt"
-  | "distribution";
+  | "distribution"
+  | "quorum";
 
 export type CommittedVerdict =
   | {
@@ -60,18 +60,29 @@ class EvidenceFault extends Error {
 
 /**
  * Judges one transaction by its evidence: envelope signature and id first, then that it is in a block which a ledger node of the network
- * signed. Signatures are judged at the block's time. Pure; never throws for bad evidence.
+ * signed, and that so many nodes as the quorum have signed for holding it, the proposer included. Signatures are judged at the block's time. Pure;
+ * never throws for bad evidence.
  */
-export function verifyCommitted(evidence: Evidence, trust: LedgerTrust, networkId?: string): CommittedVerdict {
+export function verifyCommitted(
+  evidence: Evidence,
+  trust: LedgerTrust,
+  networkId?: string,
+  quorum = 1,
+): CommittedVerdict {
   try {
-    return judge(evidence, new TrustAtTime(trust), networkId);
+    return judge(evidence, new TrustAtTime(trust), networkId, quorum);
   } catch (cause) {
     if (cause instanceof EvidenceFault) return { valid: false, fault: cause.fault, detail: cause.message };
     throw cause;
   }
 }
 
-function judge(evidence: Evidence, trust: TrustAtTime, networkId: string | undefined): CommittedVerdict {
+function judge(
+  evidence: Evidence,
+  trust: TrustAtTime,
+  networkId: string | undefined,
+  quorum: number,
+): CommittedVerdict {
   const { proof } = evidence;
   const header = attempt("header-encoding", () => decodeHeader(proof.header?.payload ?? new Uint8Array()));
   const at = trust.at(header.timeUnixMs);
@@ -99,7 +110,9 @@ function judge(evidence: Evidence, trust: TrustAtTime, networkId: string | undef
   const { index, path } = proof;
   const included = verifyInclusion(proof.transaction, index, header.transactionCount, path, header.transactionsRoot);
   assert("inclusion", included, "the path does not lead to the block's root");
-  return { valid: true, transaction, header, nodes: holders(evidence, proof, header, trust) };
+  const nodes = holders(evidence, proof, header, trust);
+  assert("quorum", nodes.length >= quorum, `${nodes.length} of ${quorum} nodes have signed for holding it`);
+  return { valid: true, transaction, header, nodes };
 }
 
 /** The receipt must say what the evidence shows; each node's signed word must be about this very block. */
@@ -123,35 +136,6 @@ function holders(
   for (const envelope of receipt.distribution)
     nodes.add(attempt("distribution", () => verifyReceipt(envelope, signed?.payload ?? new Uint8Array(), trust)));
   return [...nodes];
-}
-
-/**
- * Verifies a node's word that it holds the block of this header, and answers which node.
- * @throws ConnectError of the signature, TypeError where it is for something else
- */
-export function verifyReceipt(envelope: SignedEnvelope, header: Uint8Array, trust: TrustAtTime): string {
-  const { networkId, height, timeUnixMs } = decodeHeader(header);
-  const at = trust.at(timeOfReceipt(envelope, timeUnixMs));
-  const { message, signer } = verifyEnvelope(envelope, BlockReceiptSchema, at);
-  const about =
-    message.node === signer.identity &&
-    signer.identity.startsWith("urn:x1410:entity:ledger:") &&
-    message.networkId === networkId &&
-    message.height === height &&
-    Buffer.compare(message.blockHash, blockHash(header)) === 0;
-  if (!about) throw new TypeError(`the receipt of ${signer.identity} is for something else`);
-  return signer.identity;
-}
-
-/**
- * A receipt has no time of its own. It is judged at that of its block; where the node was away, and signed later under a certificate that is
- * newer than the block, at the first moment of that.
- */
-function timeOfReceipt({ signatures }: SignedEnvelope, blockTime: bigint): bigint {
-  const leaf = signatures[0]?.certificate?.certificates[0];
-  if (leaf === undefined) return blockTime;
-  const from = BigInt(new X509Certificate(leaf).validFromDate.getTime());
-  return from > blockTime ? from : blockTime;
 }
 
 function attempt<T>(fault: CommittedFault, check: () => T): T {
