@@ -22,6 +22,7 @@ import type { Distribution } from "./distribution.ts";
 import type { Committed, Cursor, EngineInfo, LedgerEngine, LedgerHead } from "./engine.ts";
 import { FinalityWait } from "./finality-wait.ts";
 import type { TransactionPlace } from "./ledger-state.ts";
+import { sha256 } from "./merkle.ts";
 
 export interface EmbeddedEngineOptions {
   readonly chain: Chain;
@@ -36,6 +37,7 @@ export interface EmbeddedEngineOptions {
 }
 
 interface Entry {
+  readonly key: string;
   readonly candidate: SubmittedTransaction;
   readonly placed: PromiseWithResolvers<Placement>;
   /** Submissions that wait for it; withdrawn from the queue when the last one gives up. */
@@ -54,7 +56,7 @@ export class EmbeddedEngine implements LedgerEngine {
   readonly info: EngineInfo;
   readonly #options: EmbeddedEngineOptions;
   readonly #closed = new AbortController();
-  /** By transaction id, in order of arrival. */
+  /** By the hash of all bytes, in order of arrival: another signature around the same payload is somebody else's, and may be worth nothing. */
   readonly #queue = new Map<string, Entry>();
   /** Those in the block that is being written. */
   readonly #writing = new Map<string, Entry>();
@@ -188,16 +190,17 @@ export class EmbeddedEngine implements LedgerEngine {
   }
 
   #enqueue(candidate: SubmittedTransaction): Entry {
-    const known = this.#writing.get(candidate.id) ?? this.#queue.get(candidate.id);
+    const key = Buffer.from(sha256(candidate.bytes)).toString("hex");
+    const known = this.#writing.get(key) ?? this.#queue.get(key);
     if (known !== undefined) {
       known.waiting += 1;
       return known;
     }
     if (this.#queue.size >= MAX_QUEUED) throw refusal(ErrorReason.LEDGER_UNAVAILABLE, "queue");
-    const entry: Entry = { candidate, placed: Promise.withResolvers(), waiting: 1 };
+    const entry: Entry = { key, candidate, placed: Promise.withResolvers(), waiting: 1 };
     // Whoever waits handles a failure; one who gave up must not turn it into an unhandled rejection.
     entry.placed.promise.catch(() => undefined);
-    this.#queue.set(candidate.id, entry);
+    this.#queue.set(key, entry);
     return entry;
   }
 
@@ -229,8 +232,8 @@ export class EmbeddedEngine implements LedgerEngine {
     for (const entry of entries) {
       if (entry === undefined) continue;
       entry.waiting -= 1;
-      const { id } = entry.candidate;
-      if (entry.waiting === 0 && this.#queue.get(id) === entry) this.#queue.delete(id);
+      const { key } = entry;
+      if (entry.waiting === 0 && this.#queue.get(key) === entry) this.#queue.delete(key);
       else all = false;
     }
     return refusal(all ? ErrorReason.LEDGER_UNAVAILABLE : ErrorReason.OUTCOME_UNKNOWN, "aborted");
@@ -267,11 +270,11 @@ export class EmbeddedEngine implements LedgerEngine {
 
   #take(): void {
     let bytes = 0;
-    for (const [id, entry] of this.#queue) {
+    for (const [key, entry] of this.#queue) {
       bytes += entry.candidate.bytes.length;
       if (this.#writing.size > 0 && bytes > MAX_BLOCK_BYTES) return;
-      this.#queue.delete(id);
-      this.#writing.set(id, entry);
+      this.#queue.delete(key);
+      this.#writing.set(key, entry);
       if (this.#writing.size >= MAX_BLOCK_TRANSACTIONS) return;
     }
   }

@@ -123,6 +123,20 @@ export function engineSuite({ test, factory }: EngineSuiteOptions): void {
     assert.equal(new Set(places).size, 1);
   });
 
+  check("the same payload under somebody else's signature spoils nothing, whichever comes first", async (ledger) => {
+    const { engine } = ledger;
+    for (const inOneSubmission of [true, false]) {
+      const { envelope } = ledger.sign(createContract(ledger.id()));
+      const { payloadType, payload } = fromBinary(SignedEnvelopeSchema, envelope);
+      const forged = toBinary(SignedEnvelopeSchema, ledger.under.otherManagement.sign(payloadType, payload));
+      const [refused, good] = inOneSubmission
+        ? await engine.submit([forged, envelope])
+        : (await Promise.all([forged, envelope].map((bytes) => engine.submit([bytes])))).flat();
+      if (inOneSubmission) assertRejected(refused, RejectionReason.SIGNER_NOT_ALLOWED);
+      assertAccepted(good);
+    }
+  });
+
   check("a batch answers in its order, and a rejected one does not hold up the others", async (ledger) => {
     const contractId = ledger.id();
     const receipts = await ledger.engine.submit([
