@@ -192,7 +192,9 @@ describe.each(doors)("calls under way, %s", (door) => {
     await expectRefusal(() => ended, ErrorReason.CERTIFICATE_REVOKED);
     const renewed = rig().issue("user", user.identity.replace("urn:x1410:user:", ""));
     const owner = rig().client(DataStorageService, "dss", renewed, door);
-    expect((await owner.getPackageStatus({ packageId })).state).toBe(PackageState.PARTIAL);
+    // As much as had arrived may be resumed.
+    const { state } = await owner.getPackageStatus({ packageId });
+    expect([PackageState.REGISTERED, PackageState.PARTIAL]).toContain(state);
 
     whole.finish();
     expect((await other.ended).size).toBe(BigInt(bytes.length));
