@@ -59,14 +59,17 @@ const changed =
   (await run("git", ["status", "--porcelain", "--", ":!docs"])).stdout.trim() === "" ? "" : " and changes";
 const revision = (await run("git", ["rev-parse", "--short", "HEAD"])).stdout.trim() + changed;
 const rows = new Map(checks.map(({ name }) => [name, "NOT RUN | | | | |"]));
-if (existsSync(file)) readEarlier(readFileSync(file, "utf8"));
 
+/** What this run has run; what ran beside it meanwhile has written its rows too. */
+const done = new Set<string>();
 const tallies: Tally[] = [];
 for (const check of chosen) {
   const begun = performance.now();
   const { passed, failed, skipped } = await report(check);
   tallies.push({ passed, failed, skipped });
   const seconds = ((performance.now() - begun) / 1000).toFixed(0);
+  done.add(check.name);
+  if (existsSync(file)) readEarlier(readFileSync(file, "utf8"));
   rows.set(check.name, `${passed} | ${failed} | ${skipped} | ${seconds} | ${revision} |`);
   write();
 }
@@ -75,10 +78,10 @@ conclude(tallies);
 function readEarlier(text: string): void {
   const [table = "", printed = ""] = text.split("\n## Figures\n");
   for (const [, name = "", row = ""] of table.matchAll(/^\| ([^|]+) \| (\d.*)$/gm))
-    if (rows.has(name)) rows.set(name, row);
+    if (rows.has(name) && !done.has(name)) rows.set(name, row);
   for (const part of printed.split(/^### /m).slice(1)) {
     const [name = "", ...section] = part.split("\n");
-    if (rows.has(name)) figures.set(name, section.join("\n").trim());
+    if (rows.has(name) && !done.has(name)) figures.set(name, section.join("\n").trim());
   }
 }
 
