@@ -60,6 +60,18 @@ test("an entity whose certificate new lists revoke is called no more, though a c
   expect((await two.say({ text: "still" })).text).toBe("still");
 });
 
+test("a call that waits for its connection while new lists come goes out by the next; none goes out after the end", async () => {
+  const { peers, credentials, two } = await deployment();
+  peers.reload(credentials);
+  const waiting = two.say({ text: "waiting" });
+  peers.reload(credentials);
+  expect((await waiting).text).toBe("waiting");
+  peers.reload(credentials);
+  const late = two.say({}).catch(ConnectError.from);
+  peers.close();
+  expect(await late).toMatchObject({ code: Code.Unavailable });
+});
+
 test("an entity that leaves the registry is called no more", async () => {
   const { endpoints, servers, one, two } = await deployment();
   endpoints.delete(servers[0]?.identity ?? "");

@@ -1,6 +1,6 @@
 // One entity's connections to the others, over mutual TLS, found through the registry alone (S2, clause 7.2.5).
 import type { DescService } from "@bufbuild/protobuf";
-import { type Client, createClient } from "@connectrpc/connect";
+import { type Client, ConnectError, createClient } from "@connectrpc/connect";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import type { Entity } from "../../gen/x1410/v1/identity_pb.ts";
 import { type ClosableTransport, grpcTransport } from "./grpc-transport.ts";
@@ -20,6 +20,7 @@ export class Peers {
   readonly #transports = new Map<string, { readonly endpoint: string; readonly transport: ClosableTransport }>();
   readonly #otherwise: OtherDoors;
   #credentials: TlsCredentials;
+  #closed = false;
 
   constructor(directory: EntityDirectory, credentials: TlsCredentials, otherwise: OtherDoors = () => undefined) {
     this.#directory = directory;
@@ -38,18 +39,35 @@ export class Peers {
    */
   client<S extends DescService>(service: S, identity: string): Client<S> {
     return createClient(service, {
-      unary: async (...call) => this.#transport(identity).unary(...call),
+      unary: (...call) => this.#begin(identity, (transport) => transport.unary(...call)),
+      // Its messages can be read once only; whoever reads a stream resumes it.
       stream: async (...call) => this.#transport(identity).stream(...call),
     });
+  }
+
+  /** New credentials close a connection that is still being made, and the calls that wait for it have not gone anywhere: they take the next. */
+  async #begin<T>(identity: string, call: (transport: ClosableTransport) => Promise<T>): Promise<T> {
+    const transport = this.#transport(identity);
+    try {
+      return await call(transport);
+    } catch (cause) {
+      if (this.#closed || !neverBegan(cause) || this.#transports.get(identity)?.transport === transport) throw cause;
+      return call(this.#transport(identity));
+    }
   }
 
   /** New credentials or revocation lists hold for every call from now on: open connections were judged by the old ones. */
   reload(credentials: TlsCredentials): void {
     this.#credentials = credentials;
-    this.close();
+    this.#closeAll();
   }
 
   close(): void {
+    this.#closed = true;
+    this.#closeAll();
+  }
+
+  #closeAll(): void {
     for (const { transport } of this.#transports.values()) transport.close();
     this.#transports.clear();
   }
@@ -66,4 +84,9 @@ export class Peers {
     this.#transports.set(identity, { endpoint, transport });
     return transport;
   }
+}
+
+/** As grpc-js says it of a call that was still waiting for a connection. */
+function neverBegan(cause: unknown): boolean {
+  return cause instanceof ConnectError && cause.rawMessage === "Channel closed before call started";
 }
