@@ -13,6 +13,7 @@ import {
   TransactionSchema,
 } from "../../gen/x1410/v1/ledger_pb.ts";
 import { GetTransactionResponseSchema } from "../../gen/x1410/v1/ledger_service_pb.ts";
+import type { Trust } from "../envelope/verify.ts";
 import { type AuditSource, AuditSourceError, TemporaryState } from "./audit-source.ts";
 import { explained, type TrustOptions, trustOf } from "./audit-trust.ts";
 import { blockHash, type ChainHead, decodeEnvelope, decodeHeader, transactionIdOf } from "./block.ts";
@@ -178,10 +179,12 @@ async function check(print: Print, file: string, options: AuditOptions & { netwo
   } catch (cause) {
     throw new AuditSourceError(`${file} is no evidence: ${cause instanceof Error ? cause.message : String(cause)}`);
   }
-  const verdict = verifyCommitted(evidence, trustOf(options, print.notice), options.network);
+  const trust = trustOf(options, print.notice);
+  const verdict = verifyCommitted(evidence, trust, options.network);
   if (!verdict.valid) throw evidenceFault(verdict);
   const { header, transaction, nodes } = verdict;
-  const { opened, sealed, elsewhere, unproven } = checkedHanded(evidence, transaction);
+  const inBlock = new TrustAtTime(trust).at(header.timeUnixMs);
+  const { opened, sealed, elsewhere, unproven } = checkedHanded(evidence, transaction, inBlock);
   print(`holds: ${transaction.action.case} by ${transaction.signer}`);
   print(`block   ${header.height} of ${header.networkId}, ${new Date(Number(header.timeUnixMs)).toISOString()}`);
   const quorum = quorumOf(options.data, header.networkId);
@@ -195,9 +198,9 @@ async function check(print: Print, file: string, options: AuditOptions & { netwo
   if (evidence.others.length > 0) print(`not looked at: ${evidence.others.join(", ")}`);
 }
 
-function checkedHanded(evidence: HandedEvidence, transaction: Transaction): HandedVerdict {
+function checkedHanded(evidence: HandedEvidence, transaction: Transaction, inBlock: Trust): HandedVerdict {
   try {
-    return checkHanded(evidence, transaction);
+    return checkHanded(evidence, transaction, inBlock);
   } catch (cause) {
     if (cause instanceof HandedFault) throw new AuditSourceError(`the evidence does not hold: ${cause.message}`);
     throw cause;

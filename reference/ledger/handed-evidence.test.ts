@@ -6,10 +6,18 @@ import { create, toBinary, toJson, toJsonString } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { GetAccessRecordResponseSchema } from "../../gen/x1410/v1/data_sharing_access_pb.ts";
-import { AccessRecordSchema, PolicyState } from "../../gen/x1410/v1/data_sharing_pb.ts";
+import {
+  AccessRecordSchema,
+  PolicyState,
+  type PolicySubmission,
+  PolicySubmissionSchema,
+  PolicyUpdateSchema,
+} from "../../gen/x1410/v1/data_sharing_pb.ts";
 import { PolicyRecordSchema } from "../../gen/x1410/v1/data_sharing_policy_pb.ts";
+import { type SignedEnvelope, SignedEnvelopeSchema } from "../../gen/x1410/v1/envelope_pb.ts";
 import { NetworkParametersSchema } from "../../gen/x1410/v1/ledger_pb.ts";
-import { contractAddress } from "../communications/address.ts";
+import { contractAddress, keyAddress, packageAddress } from "../communications/address.ts";
+import { newContext, signMessage } from "../envelope/sign.ts";
 import { ledgerCommand } from "./cli.ts";
 import { commit } from "./commitment.ts";
 import type { Committed, LedgerEngine } from "./engine.ts";
@@ -21,8 +29,15 @@ const data = mkdtempSync(join(tmpdir(), "x1410-handed-"));
 const network = ledgerFixture({ identities, count: 3, quorum: 2 });
 const policyId = hexId();
 const address = contractAddress(networkId, policyId);
-const signedPolicy = { payload: Buffer.from("what the provider signed"), payloadType: "", signatures: [] };
+const bob = identities.signer("user", "bob");
+const submission = submissionOf(bob.identity);
+const signedPolicy = signMessage(bob, PolicySubmissionSchema, submission);
 const terms = commit("signed-policy", signedPolicy.payload);
+const update = signMessage(bob, PolicyUpdateSchema, {
+  ...submissionOf(bob.identity, 2n),
+  $typeName: "x1410.v1.PolicyUpdate",
+});
+const newTerms = commit("signed-policy", update.payload);
 const withdrawal = commit("withdrawal", Buffer.from("what the provider signed in the end"));
 const record = create(AccessRecordSchema, {
   accessId: hexId(),
@@ -34,6 +49,7 @@ const record = create(AccessRecordSchema, {
 });
 const recorded = commit("record", toBinary(AccessRecordSchema, record));
 let created: Committed;
+let updated: Committed;
 let accessed: Committed;
 let withdrawn: Committed;
 
@@ -55,6 +71,10 @@ beforeAll(async () => {
   const consumerPseudonym = new Uint8Array(32);
   const commitments = [recorded.commitment];
   accessed = await submit({ case: "recordAccess", value: { accessId, contractId, consumerPseudonym, commitments } });
+  updated = await submit({
+    case: "updateContract",
+    value: { contractId, version: 2n, commitments: [newTerms.commitment] },
+  });
   withdrawn = await submit({
     case: "withdrawContract",
     value: { contractId, commitments: [withdrawal.commitment] },
@@ -65,6 +85,26 @@ afterAll(async () => {
   rmSync(data, { recursive: true });
   identities.remove();
 });
+
+/** Without an access permission, and signed by nobody yet. */
+function submissionOf(providerIdentity: string, version = 1n): PolicySubmission {
+  const [kss, dss] = ["urn:x1410:entity:kss:one", "urn:x1410:entity:dss:one"] as const;
+  const [keyId, packageId] = [hexId(), hexId()];
+  return create(PolicySubmissionSchema, {
+    context: newContext(bob, "urn:x1410:entity:dssm:m", new Date()),
+    information: {
+      providerIdentity,
+      providerPublicKey: bob.publicKey,
+      keyId,
+      keyAddress: keyAddress(kss, keyId),
+      packageId,
+      packageAddress: packageAddress(dss, packageId),
+      attributes: { category: "subscriber-records" },
+      encryptedData: { sha256: Buffer.alloc(32), size: 72n, commitment: Buffer.alloc(32) },
+    },
+    policy: { policyId, version, managementIdentity: "urn:x1410:entity:dssm:m" },
+  });
+}
 
 /** What is handed out, as a forger edits it. */
 interface Edited {
@@ -179,7 +219,7 @@ test.each<[string, (handedOut: Edited) => void, string]>([
 test("a policy holds as it was signed, and an altered one does not", async () => {
   const published = (edit?: (handedOut: Edited) => void) => policy(created, PolicyState.PUBLISHED, edit);
   expect(await check(published())).toMatch(
-    /\nopens {3}signed-policy: 24 bytes, SHA-256 [0-9a-f]{64}\nnot on the ledger in this transaction: version, submittedAt\n$/,
+    /\nopens {3}signed-policy: \d+ bytes, SHA-256 [0-9a-f]{64}\nnot on the ledger in this transaction: state, submittedAt\n$/,
   );
   const refused = async (edit: (handedOut: Edited) => void, why: string) =>
     expect(check(published(edit))).rejects.toThrow(`the evidence does not hold: ${why}`);
@@ -191,6 +231,57 @@ test("a policy holds as it was signed, and an altered one does not", async () =>
   await refused((one) => Object.assign(one.receipt, { blockHeight: "9" }), "receipt:");
 });
 
+test("a policy's signature is that of the provider which it names, over the words on the ledger", async () => {
+  const published = (edit?: (handedOut: Edited) => void) => policy(created, PolicyState.PUBLISHED, edit);
+  const mallory = identities.signer("user", "mallory");
+  const json = (envelope: SignedEnvelope) => toJson(SignedEnvelopeSchema, envelope) as object;
+  const other = json(signMessage(bob, PolicySubmissionSchema, submissionOf(bob.identity))) as { signatures: object };
+  const refused = async (edit: (handedOut: Edited) => void, why: RegExp) =>
+    expect(check(published(edit))).rejects.toThrow(why);
+  await expect(check(published())).resolves.toMatch(/^holds/);
+  await refused(
+    (one) => Object.assign(one, { signedPolicy: json(signMessage(mallory, PolicySubmissionSchema, submission)) }),
+    /the policy is signed by urn:x1410:user:mallory, who is not the provider that it names$/,
+  );
+  await refused(
+    ({ signedPolicy }) => Object.assign(signedPolicy, { signatures: other.signatures }),
+    /signature of the policy does not verify: SIGNATURE_INVALID/,
+  );
+  await refused(
+    ({ signedPolicy }) => Object.assign(signedPolicy, { signatures: [] }),
+    /signature of the policy does not verify: SIGNATURE_MISSING/,
+  );
+  await refused(
+    ({ signedPolicy }) => Object.assign(signedPolicy, { payloadType: update.payloadType }),
+    /signature of the policy does not verify: PAYLOAD_TYPE_MISMATCH/,
+  );
+  await refused((one) => Object.assign(one, { version: "2" }), /id and version of the policy are not those that/);
+  const pending = await check(published((one) => Object.assign(one, { pending: ["PENDING_STORAGE_KEY"] })));
+  expect(pending).toContain("\nnot on the ledger in this transaction: state, submittedAt, pending\n");
+});
+
+test("an updated policy holds as the update that its provider signed", async () => {
+  const { receipt, proof } = updated;
+  const one = { policyId, state: PolicyState.PUBLISHED, version: 2n, contractAddress: address, receipt, proof };
+  const handedOut = (version: bigint) =>
+    toJson(
+      PolicyRecordSchema,
+      create(PolicyRecordSchema, { ...one, version, signedPolicy: update, openings: [newTerms.opening] }),
+    ) as object;
+  expect(await check(handedOut(2n))).toMatch(/^holds: updateContract by /);
+  await expect(check(handedOut(1n))).rejects.toThrow("id and version of the policy are not those that");
+});
+
+test("two receipts are one, or the evidence is none", async () => {
+  const { receipt } = access().record;
+  expect(await check({ ...access(), receipt })).toMatch(/^holds/);
+  for (const two of [
+    access(({ record }) => Object.assign(record.receipt, { blockHeight: "9" })),
+    access(({ record }) => Object.assign(record.receipt, { distribution: [] })),
+  ])
+    await expect(check({ ...two, receipt })).rejects.toThrow("is no evidence: its two receipts differ");
+});
+
 test("a withdrawn policy: the withdrawal is checked, and it is said what an earlier transaction commits to", async () => {
   const printed = await check(policy(withdrawn, PolicyState.WITHDRAWN));
   expect(printed).toMatch(/^holds: withdrawContract by /);
@@ -199,6 +290,8 @@ test("a withdrawn policy: the withdrawal is checked, and it is said what an earl
     "\nnot checked: the opening of signed-policy, which an earlier transaction of the policy commits to\n",
   );
   expect(printed).toContain("\nnot on the ledger in this transaction: version, submittedAt, signedPolicy\n");
+  const bare = policy(withdrawn, PolicyState.WITHDRAWN, (one) => Object.assign(one, { openings: [] }));
+  expect(await check(bare)).toContain("\nnot on the ledger in this transaction: version, submittedAt, signedPolicy\n");
   const salt = Buffer.alloc(32).toString("base64");
   await expect(
     check(policy(withdrawn, PolicyState.WITHDRAWN, ({ openings }) => Object.assign(openings[1] ?? {}, { salt }))),

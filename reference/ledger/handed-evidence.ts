@@ -1,8 +1,15 @@
 // Evidence as servers hand it out, in JSON: with a proof and openings comes what they are about, an access record or a policy. All of it may have
 // been altered since, so all of it is held against the transaction; what the ledger says nothing of is named.
 import { equals, fromBinary, fromJson, type JsonValue } from "@bufbuild/protobuf";
-import { type AccessRecord, AccessRecordSchema, PolicyState } from "../../gen/x1410/v1/data_sharing_pb.ts";
+import {
+  type AccessRecord,
+  AccessRecordSchema,
+  PolicyState,
+  PolicySubmissionSchema,
+  PolicyUpdateSchema,
+} from "../../gen/x1410/v1/data_sharing_pb.ts";
 import { type PolicyRecord, PolicyRecordSchema } from "../../gen/x1410/v1/data_sharing_policy_pb.ts";
+import type { SignedEnvelope } from "../../gen/x1410/v1/envelope_pb.ts";
 import {
   type CommitmentOpening,
   CommitmentOpeningSchema,
@@ -11,7 +18,9 @@ import {
   TransactionReceiptSchema,
 } from "../../gen/x1410/v1/ledger_pb.ts";
 import { contractAddress } from "../communications/address.ts";
+import { type Trust, verifyEnvelope } from "../envelope/verify.ts";
 import { decodeEnvelope, transactionIdOf } from "./block.ts";
+import { whyOf } from "./block-verification.ts";
 import { checkOpening, commitmentsOf } from "./commitment.ts";
 import type { Evidence } from "./verify.ts";
 
@@ -49,6 +58,12 @@ export function parseEvidence(json: string): HandedEvidence {
   const policy = message["policyId"] === undefined ? undefined : fromJson(PolicyRecordSchema, message as JsonValue);
   const top = message["receipt"] === undefined ? undefined : fromJson(TransactionReceiptSchema, message["receipt"]);
   const receipt = top ?? record?.receipt;
+  if (
+    record?.receipt !== undefined &&
+    receipt !== undefined &&
+    !equals(TransactionReceiptSchema, receipt, record.receipt)
+  )
+    throw new SyntaxError("its two receipts differ");
   const openings = ((message["openings"] ?? []) as JsonValue[]).map((one) => fromJson(CommitmentOpeningSchema, one));
   const known = new Set(["proof", "openings", "record", "receipt"]);
   return {
@@ -63,10 +78,15 @@ export function parseEvidence(json: string): HandedEvidence {
   };
 }
 
-/** Holds what came with a proof against the transaction that the proof has shown to be on the ledger. @throws HandedFault */
+/**
+ * Holds what came with a proof against the transaction that the proof has shown to be on the ledger.
+ * @param trust as it judges signatures in the transaction's block
+ * @throws HandedFault
+ */
 export function checkHanded(
   { openings, record, policy }: HandedEvidence,
   { action, networkId }: Pick<Transaction, "action" | "networkId">,
+  trust: Trust,
 ): HandedVerdict {
   const commitments = commitmentsOf(action);
   const opened: CommitmentOpening[] = [];
@@ -83,9 +103,9 @@ export function checkHanded(
     opened.push(opening);
   }
   if (record !== undefined) checkRecord(record, opened, action, networkId);
-  if (policy !== undefined) checkPolicy(policy, opened, action, networkId);
+  if (policy !== undefined) checkPolicy(policy, opened, action, networkId, trust);
   const sealed = commitments.map(({ name }) => name).filter((name) => opened.every((one) => one.name !== name));
-  return { opened, sealed, elsewhere, unproven: unprovenOf(record, policy, elsewhere) };
+  return { opened, sealed, elsewhere, unproven: unprovenOf(record, policy) };
 }
 
 function checkRecord(
@@ -111,6 +131,7 @@ function checkPolicy(
   opened: readonly CommitmentOpening[],
   action: Transaction["action"],
   networkId: string,
+  trust: Trust,
 ): void {
   const isContract =
     (action.case === "createContract" || action.case === "updateContract" || action.case === "withdrawContract") &&
@@ -122,16 +143,39 @@ function checkPolicy(
   if (action.case === "withdrawContract") return;
   const value = opened.find(({ name }) => name === "signed-policy")?.value;
   if (value === undefined) throw new HandedFault('nothing opens "signed-policy": the policy cannot be checked');
-  if (Buffer.compare(value, policy.signedPolicy?.payload ?? new Uint8Array()) !== 0)
+  if (policy.signedPolicy === undefined || Buffer.compare(value, policy.signedPolicy.payload) !== 0)
     throw new HandedFault("the policy is not the one that the ledger commits to");
+  checkSignedPolicy(policy, policy.signedPolicy, action.case, trust);
 }
 
-function unprovenOf(
-  record: AccessRecord | undefined,
-  policy: PolicyRecord | undefined,
-  elsewhere: readonly string[],
-): string[] {
-  const own = record === undefined ? [] : [record.note === "" ? "" : "note", record.archived ? "archived" : ""];
-  const ofPolicy = policy === undefined ? [] : ["version", "submittedAt", elsewhere.length > 0 ? "signedPolicy" : ""];
-  return [...own, ...ofPolicy].filter((name) => name !== "");
+/** The ledger commits to the words alone: that the provider named in them has signed them, only its own signature shows. */
+function checkSignedPolicy(
+  { policyId, version }: PolicyRecord,
+  envelope: SignedEnvelope,
+  action: "createContract" | "updateContract",
+  trust: Trust,
+): void {
+  let signed: ReturnType<typeof verifyEnvelope<typeof PolicySubmissionSchema | typeof PolicyUpdateSchema>>;
+  try {
+    signed = verifyEnvelope(envelope, action === "createContract" ? PolicySubmissionSchema : PolicyUpdateSchema, trust);
+  } catch (cause) {
+    throw new HandedFault(`the provider's signature of the policy does not verify: ${whyOf(cause)}`);
+  }
+  const { context, information, policy } = signed.message;
+  const { identity } = signed.signer;
+  if (context?.signer !== identity || information?.providerIdentity !== identity)
+    throw new HandedFault(`the policy is signed by ${identity}, who is not the provider that it names`);
+  if (policy?.policyId !== policyId || policy.version !== version)
+    throw new HandedFault("id and version of the policy are not those that its provider has signed");
+}
+
+function unprovenOf(record: AccessRecord | undefined, policy: PolicyRecord | undefined): string[] {
+  const ofRecord = record === undefined ? [] : [record.note === "" ? "" : "note", record.archived ? "archived" : ""];
+  return [...ofRecord, ...(policy === undefined ? [] : unprovenOfPolicy(policy))].filter((name) => name !== "");
+}
+
+/** How far a policy is only its management says; what a withdrawn one was, an earlier transaction commits to. */
+function unprovenOfPolicy({ state, pending }: PolicyRecord): string[] {
+  const others = ["submittedAt", pending.length > 0 ? "pending" : ""];
+  return state === PolicyState.WITHDRAWN ? ["version", ...others, "signedPolicy"] : ["state", ...others];
 }
