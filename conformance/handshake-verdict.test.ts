@@ -104,6 +104,18 @@ describe("a network that dies", () => {
     });
   });
 
+  test("after the wrong handshake was served leaves that failure proven, and before it was nothing", async () => {
+    const server = await keyless({ toStrangers: Code.NotFound });
+    expect(await verdictOn("TP/KSS/AAC/BI-01", await cut(server, 3))).toEqual({
+      verdict: "FAIL",
+      actual: expect.stringMatching(/^a connection by TLSv1.3, and a call is served/),
+    });
+    expect(await verdictOn("TP/KSS/AAC/BI-01", await cut(server, 2))).toEqual({
+      verdict: "INCONC",
+      actual: expect.stringMatching(/^a connection by TLSv1.3; but afterwards .* proves nothing/),
+    });
+  });
+
   test("in the second good handshake is no fault of the server", async () => {
     expect(await verdictOn("TP/KSS/AAC/CA-01", await cut(await keyless(), 1))).toEqual({
       verdict: "INCONC",

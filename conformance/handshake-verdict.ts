@@ -27,7 +27,7 @@ export async function expectEstablished(
 
 /**
  * Passes where the handshake is refused or, beyond the handshake, each call is UNAUTHENTICATED. Answers how.
- * @param good what gets through where it is the handshake that is refused, and not the network that is dead
+ * @param good tried where only silence came: it gets through where it is the handshake that is refused, and not the network that is dead
  */
 export async function expectRefused(
   wrong: Handshake,
@@ -36,7 +36,7 @@ export async function expectRefused(
   expectation: string,
 ): Promise<string> {
   const seen = await refusalOf(wrong, request);
-  if (!seen.refused || seen.silent) await goodOneGetsThrough(good, seen.text);
+  if (seen.silent) await goodOneGetsThrough(good, seen.text);
   expect(seen.refused, expectation, seen.text);
   return seen.text;
 }
@@ -59,13 +59,14 @@ export async function refusalOf(handshake: Handshake, request: AnyRequest | unde
     if (!(cause instanceof Inconclusive)) throw cause;
     return undefined;
   });
-  if (connection === undefined) return { refused: false, text: through, silent: false };
+  if (connection === undefined) return { refused: false, text: through, silent: true };
   try {
     const { path, body, contentType } = request;
     const { code, httpStatus } = await connection.call(path, body, handshake.timeoutMs, contentType);
     if (code === Code.Unauthenticated || (contentType === "application/json" && httpStatus === 401))
       return { refused: true, text: `${through}, and UNAUTHENTICATED to a call`, silent: false };
-    return { refused: false, text: `${through}${code === undefined ? "" : ", and a call is served"}`, silent: false };
+    const served = code === undefined ? "" : ", and a call is served";
+    return { refused: false, text: `${through}${served}`, silent: code === undefined && httpStatus === undefined };
   } finally {
     connection.close();
   }
