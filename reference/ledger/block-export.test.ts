@@ -1,5 +1,5 @@
 // What an auditor elsewhere is promised of an export: no byte of it is altered unnoticed, and each fault has its place.
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { clone, create, toBinary } from "@bufbuild/protobuf";
@@ -57,6 +57,18 @@ const frame = (bytes: Uint8Array): Uint8Array => new BinaryWriter().bytes(bytes)
 
 test("an export as it was written is intact", async () => {
   expect(await verify(whole)).toMatchObject({ intact: true, transactions: 2n });
+});
+
+test("of an export that fails nothing is left, and nothing is written over one that is there", async () => {
+  const broken = join(folder, "broken.blocks");
+  async function* blocks() {
+    yield one;
+    throw new SyntaxError("block 2 cannot be read");
+  }
+  await expect(writeExport(broken, blocks())).rejects.toThrow("block 2 cannot be read");
+  expect(existsSync(broken)).toBe(false);
+  await expect(writeExport(file, blocks())).rejects.toThrow("EEXIST");
+  expect(readFileSync(file)).toEqual(whole);
 });
 
 /** Where the bytes of values lie that a signature or a hash covers as a whole: elsewhere, every byte is on its own. */

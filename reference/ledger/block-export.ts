@@ -1,7 +1,7 @@
 // A chain in a file of its own, for auditors elsewhere: blocks one after the other, each behind its length as a varint (protobuf's
 // size-delimited form). Like a block, a length has one encoding only.
 import { existsSync } from "node:fs";
-import { type FileHandle, open } from "node:fs/promises";
+import { type FileHandle, open, rm } from "node:fs/promises";
 import { BinaryWriter, sizeDelimitedPeek } from "@bufbuild/protobuf/wire";
 import type { Block } from "../../gen/x1410/v1/ledger_pb.ts";
 import { type AuditSource, AuditSourceError } from "./audit-source.ts";
@@ -37,16 +37,19 @@ export function openExport(file: string): AuditSource {
   };
 }
 
-/** Writes an export, durable when this resolves. Answers how many blocks. */
+/** Writes an export, durable when this resolves; where it fails nothing is left of it. Answers how many blocks. */
 export async function writeExport(file: string, blocks: AsyncIterable<Block>): Promise<number> {
   const out = await open(file, "wx", 0o644);
   let count = 0;
   try {
     for await (const block of blocks) {
-      await out.write(new BinaryWriter().bytes(encodeBlock(block)).finish());
+      await out.appendFile(new BinaryWriter().bytes(encodeBlock(block)).finish());
       count += 1;
     }
     await out.sync();
+  } catch (cause) {
+    await rm(file, { force: true });
+    throw cause;
   } finally {
     await out.close();
   }
