@@ -146,6 +146,18 @@ test("says which calls came before what was wrong, and whether it came on the wa
   expect(await performed(before)).toMatchObject({ actual: expect.stringMatching(call), onTheWay: true });
 });
 
+test("after a flood of calls, those are said that came last", async () => {
+  const flood: PurposeSpec["run"] = async (t) => {
+    for (let i = 0; i < 70; i++) t.log.end(t.log.begin("kit", "kss", "KeyStorageService/GetKeyStatus"));
+    for (const reason of [ErrorReason.KEY_NOT_FOUND, ErrorReason.KEY_NOT_STORED])
+      t.log.end(t.log.begin("kit", "kss", "KeyStorageService/GetKey"), refusal(reason));
+    expectation(false, "a key");
+  };
+  const { actual, messages } = await performed(flood);
+  expect(actual).toMatch(/GetKeyStatus to kss: OK .*, .*GetKey to kss: .*KEY_NOT_FOUND .*, .*KEY_NOT_STORED after/);
+  expect(messages).toHaveLength(60);
+});
+
 describe("what a check leaves unawaited", () => {
   const openCall = (user: User) => keyStorage(user).getKeyStatus({ keyId: "0".repeat(32) });
 
@@ -203,6 +215,7 @@ describe("time", () => {
     const next = purpose({ ...shape, id: "TP/KSS/TV/BI-02", run: async () => {} });
     const results = await execute([slow, next], stage, { parallel: 1, budgetMs: 50 });
     expect(results.map(({ verdict }) => verdict)).toEqual(["INCONC", "INCONC"]);
+    expect(results[0]?.actual).toBe("no verdict before the campaign's budget of 0.05 s was spent");
     expect(results[1]?.actual).toMatch(/budget of 0.05 s was spent/);
     await stage.close();
   });

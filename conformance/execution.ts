@@ -133,7 +133,10 @@ async function perform(
         onTheWay = cause.onTheWay;
       } else if (signal.aborted && verdict !== "ERROR") {
         verdict = "INCONC";
-        actual = `no verdict within ${purpose.budgetSeconds} s`;
+        actual =
+          signal.reason === over.reason
+            ? `no verdict before the campaign's budget of ${options.budgetMs / 1000} s was spent`
+            : `no verdict within ${purpose.budgetSeconds} s`;
       } else if (cause instanceof Inconclusive) actual = cause.message;
       else if (cause instanceof ConnectError) {
         const call = t.log.callOf(cause);

@@ -91,3 +91,12 @@ test("a signed payload is opened, one that does not parse is shown as bytes", ()
   expect(shown(payload)).toMatchObject({ payload: { user_identity: "urn:x1410:user:alice" } });
   expect(shown(new Uint8Array([0xff, 0xff]))).toMatchObject({ payload: "ffff" });
 });
+
+test("of a flood the first and the last calls are kept, and all are known", () => {
+  const log = new MessageLog();
+  const begun = Array.from({ length: 100 }, (_, at) => log.begin("kit", "kss", `KeyStorageService/${at}`));
+  expect(log.calls).toEqual([...begun.slice(0, 30), ...begun.slice(-30)]);
+  const last = begun.at(-1) as (typeof begun)[number];
+  expect(log.anyBefore(last, ["KeyStorageService/50"])).toBe(true);
+  expect(log.anyBefore(last, ["KeyStorageService/99", "KeyStorageService/100"])).toBe(false);
+});

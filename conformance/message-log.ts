@@ -28,13 +28,16 @@ export interface LoggedCall {
 
 /** Of a stream, so many messages are kept each way. */
 const KEPT_MESSAGES = 4;
-/** Of a purpose, so many calls are kept: a flood of calls is described by its beginning. */
-const KEPT_CALLS = 60;
+/** Of a purpose, so many calls are kept: a flood of calls is described by its beginning and by what came last. */
+const KEPT_FIRST_CALLS = 30;
+const KEPT_LAST_CALLS = 30;
 
 export class MessageLog {
   readonly calls: LoggedCall[] = [];
   readonly #from = performance.now();
   readonly #failed = new WeakMap<Error, LoggedCall>();
+  /** When each method was called first, by a call that is kept or by one that is not. */
+  readonly #firstMs = new Map<string, number>();
 
   begin(from: string, to: string, method: string): LoggedCall {
     const call: LoggedCall = {
@@ -50,8 +53,15 @@ export class MessageLog {
       code: "",
       reason: "",
     };
-    if (this.calls.length < KEPT_CALLS) this.calls.push(call);
+    this.calls.push(call);
+    if (this.calls.length > KEPT_FIRST_CALLS + KEPT_LAST_CALLS) this.calls.splice(KEPT_FIRST_CALLS, 1);
+    if (!this.#firstMs.has(method)) this.#firstMs.set(method, call.atMs);
     return call;
+  }
+
+  /** Whether one of these methods was called before. */
+  anyBefore({ atMs }: LoggedCall, methods: readonly string[]): boolean {
+    return methods.some((method) => (this.#firstMs.get(method) ?? Number.POSITIVE_INFINITY) < atMs);
   }
 
   /** Calls that nobody has read to their end: leaving the loop over a stream tells nobody. */

@@ -303,8 +303,7 @@ export class TestCase {
     const own = methods.includes(call.method);
     if (own && cause.code === Code.Unimplemented) return false;
     if (typeof expected !== "string" && !this.#twinPassed) return true;
-    const before = this.log.calls.slice(0, this.log.calls.indexOf(call));
-    return !own && methods.length > 0 && !before.some(({ method }) => methods.includes(method));
+    return !own && methods.length > 0 && !this.log.anyBefore(call, methods);
   }
 
   /** A step of a procedure that this purpose replays. */
