@@ -183,7 +183,8 @@ async function check(print: Print, file: string, options: AuditOptions & { netwo
   const verdict = verifyCommitted(evidence, trust, options.network);
   if (!verdict.valid) throw evidenceFault(verdict);
   const { header, transaction, nodes } = verdict;
-  const inBlock = new TrustAtTime(trust).at(header.timeUnixMs);
+  // What a provider has signed is in no block itself: no node had to take it, so its revocation needs no grace.
+  const inBlock = new TrustAtTime(trust, { revocationGraceMs: 0 }).at(header.timeUnixMs);
   const { opened, sealed, elsewhere, unproven } = checkedHanded(evidence, transaction, inBlock);
   print(`holds: ${transaction.action.case} by ${transaction.signer}`);
   print(`block   ${header.height} of ${header.networkId}, ${new Date(Number(header.timeUnixMs)).toISOString()}`);
