@@ -95,7 +95,7 @@ export function verifyCertificateChain(leafDer: Uint8Array, rules: ChainRules): 
 }
 
 /** The one URI among the names. @throws PkiError no_identity, several_identities */
-export function soleIdentity(extensions: ExtensionValues): string {
+function soleIdentity(extensions: ExtensionValues): string {
   const uris = (extensions.subjectAltNames ?? []).filter(({ type }) => type === "uri");
   const [uri, second] = uris;
   if (uri === undefined) throw new PkiError("no_identity");

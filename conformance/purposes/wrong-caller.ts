@@ -1,6 +1,5 @@
 // A family of purposes: a method is called by somebody whom the interface does not name among its callers (AAC3).
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
-import { expectRefusal } from "../refusal.ts";
 import type { EntityRole } from "../target.ts";
 import type { TestCase } from "../test-case.ts";
 import { type Purpose, type PurposeId, purpose } from "./purpose.ts";
@@ -44,9 +43,4 @@ export function wrongCaller({ method, caller, answers, calls, capabilities = [],
       await leavingUnchanged(`what ${name} would change`, state, () => t.expectRefusal(wrong));
     },
   });
-}
-
-/** Passes where the call gets past access control: it is answered, or refused for what it asks. */
-export function answeredOrRefused(call: () => Promise<unknown>, reason: ErrorReason): Promise<void> {
-  return expectRefusal(call, reason);
 }

@@ -21,7 +21,7 @@ import { addLedgerCommands } from "./ledger-commands.ts";
 import { type AccountContents, type Enrolment, Operator, userIdentity } from "./operator.ts";
 
 /** A command line that cannot be carried out; the message says what to give instead. */
-export class OperatorCommandError extends Error {
+class OperatorCommandError extends Error {
   override name = "OperatorCommandError";
 }
 
