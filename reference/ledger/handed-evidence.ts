@@ -22,6 +22,7 @@ import { type Trust, verifyEnvelope } from "../envelope/verify.ts";
 import { decodeEnvelope, transactionIdOf } from "./block.ts";
 import { whyOf } from "./block-verification.ts";
 import { checkOpening, commitmentsOf } from "./commitment.ts";
+import { contractActionOf } from "./transaction.ts";
 import type { Evidence } from "./verify.ts";
 
 export interface HandedEvidence extends Evidence {
@@ -103,7 +104,7 @@ export function checkHanded(
     opened.push(opening);
   }
   if (record !== undefined) checkRecord(record, opened, action, networkId);
-  if (policy !== undefined) checkPolicy(policy, opened, action, networkId, trust);
+  if (policy !== undefined) checkPolicy(policy, opened, { action, networkId }, trust);
   const sealed = commitments.map(({ name }) => name).filter((name) => opened.every((one) => one.name !== name));
   return { opened, sealed, elsewhere, unproven: unprovenOf(record, policy) };
 }
@@ -129,15 +130,11 @@ function checkRecord(
 function checkPolicy(
   policy: PolicyRecord,
   opened: readonly CommitmentOpening[],
-  action: Transaction["action"],
-  networkId: string,
+  transaction: Pick<Transaction, "action" | "networkId">,
   trust: Trust,
 ): void {
-  const isContract =
-    (action.case === "createContract" || action.case === "updateContract" || action.case === "withdrawContract") &&
-    action.value.contractId === policy.policyId &&
-    contractAddress(networkId, action.value.contractId) === policy.contractAddress;
-  if (!isContract) throw new HandedFault("the transaction is not that of the policy");
+  const action = contractActionOf(policy, transaction);
+  if (action === undefined) throw new HandedFault("the transaction is not that of the policy");
   if ((policy.state === PolicyState.WITHDRAWN) !== (action.case === "withdrawContract"))
     throw new HandedFault(`the state of the policy is not what ${action.case} makes of it`);
   if (action.case === "withdrawContract") return;

@@ -13,7 +13,7 @@ import {
   TransactionSchema,
 } from "../../gen/x1410/v1/ledger_pb.ts";
 import { payloadTypeOf } from "../envelope/sign.ts";
-import { verifyEnvelope, verifySignature } from "../envelope/verify.ts";
+import { parsePayload, verifyEnvelope, verifySignature } from "../envelope/verify.ts";
 import { beforeFirstBlock, blockHash, type ChainHead, decodeHeader, transactionIdOf } from "./block.ts";
 import { verifyReceipt } from "./block-receipt.ts";
 import { BlockFault, type Fault, verifyBlock, whyOf } from "./block-verification.ts";
@@ -32,6 +32,7 @@ export type CommittedFault =
   | "transaction-payload"
   | "proof-transaction"
   | "header-encoding"
+  | "header-rules"
   | "header-signature"
   | "network"
   | "inclusion"
@@ -85,6 +86,7 @@ function judge(
 ): CommittedVerdict {
   const { proof } = evidence;
   const header = attempt("header-encoding", () => decodeHeader(proof.header?.payload ?? new Uint8Array()));
+  attempt("header-rules", () => parsePayload(proof.header?.payload ?? new Uint8Array(), BlockHeaderSchema));
   const at = trust.at(header.timeUnixMs);
   const envelope = attempt("transaction-payload", () => fromBinary(SignedEnvelopeSchema, evidence.envelope));
   assert(

@@ -1,21 +1,16 @@
 // What a user checks of the ledger by itself (S4): that a transaction is in a signed block, and what its commitments stand for. Needs the
 // trust anchors and the network parameters, and no ledger node.
-import { fromBinary } from "@bufbuild/protobuf";
-import { SignedEnvelopeSchema } from "../../gen/x1410/v1/envelope_pb.ts";
-import {
-  BlockHeaderSchema,
-  type Commitment,
-  type CommitmentOpening,
-  type InclusionProof,
-  type NetworkParameters,
-  type Transaction,
-  TransactionSchema,
+import type {
+  Commitment,
+  CommitmentOpening,
+  InclusionProof,
+  NetworkParameters,
+  Transaction,
 } from "../../gen/x1410/v1/ledger_pb.ts";
-import { verifyEnvelope } from "../envelope/verify.ts";
-import { decodeHeader } from "../ledger/block.ts";
+import { decodeEnvelope, transactionIdOf } from "../ledger/block.ts";
 import { checkOpening, commitmentsOf } from "../ledger/commitment.ts";
-import { verifyInclusion } from "../ledger/merkle.ts";
-import { type LedgerTrust, TrustAtTime } from "../ledger/trust-at-time.ts";
+import type { LedgerTrust } from "../ledger/trust-at-time.ts";
+import { type Evidence as CommittedEvidence, verifyCommitted } from "../ledger/verify.ts";
 
 /** Evidence that does not hold; the message says which part. */
 export class EvidenceError extends Error {
@@ -44,28 +39,27 @@ export function checkEvidence(
   { proof, openings }: Evidence,
   known: { readonly trust: LedgerTrust; readonly network: NetworkParameters; readonly managementIdentity: string },
 ): Recorded {
-  const signedHeader = proof?.header;
-  if (proof === undefined || signedHeader === undefined)
-    throw new EvidenceError("the management gave no proof that it is on the ledger");
-  const atTime = new TrustAtTime(known.trust);
-  const header = held("block header", () => {
-    const whole = atTime.wholeAt(decodeHeader(signedHeader.payload).timeUnixMs);
-    return verifyEnvelope(signedHeader, BlockHeaderSchema, whole);
-  });
-  const { proposer, networkId, transactionCount, transactionsRoot, height, timeUnixMs } = header.message;
-  const isNode = known.network.ledgerNodes.some(({ entity }) => entity?.identity === proposer);
-  if (header.signer.identity !== proposer || !isNode)
+  if (proof?.header === undefined) throw new EvidenceError("the management gave no proof that it is on the ledger");
+  const verdict = verifyCommitted(evidenceOf(proof), known.trust, known.network.networkId);
+  if (!verdict.valid)
+    throw new EvidenceError(`the proof that it is on the ledger does not hold: ${verdict.fault}: ${verdict.detail}`);
+  const { proposer, height, timeUnixMs } = verdict.header;
+  const { action, signer } = verdict.transaction;
+  if (!known.network.ledgerNodes.some(({ entity }) => entity?.identity === proposer))
     throw new EvidenceError(`block ${height} is not signed by a ledger node of this network`);
-  if (networkId !== known.network.networkId) throw new EvidenceError(`block ${height} is of network ${networkId}`);
-  if (!verifyInclusion(proof.transaction, proof.index, transactionCount, proof.path, transactionsRoot))
-    throw new EvidenceError(`the transaction is not in block ${height}`);
-  const { message, signer } = held("transaction", () =>
-    verifyEnvelope(fromBinary(SignedEnvelopeSchema, proof.transaction), TransactionSchema, atTime.at(timeUnixMs)),
-  );
-  if (signer.identity !== known.managementIdentity || message.signer !== signer.identity)
-    throw new EvidenceError(`the transaction is signed by ${signer.identity}, not by ${known.managementIdentity}`);
-  const values = new Map(openings.map((opening) => [opening.name, opened(opening, commitmentsOf(message.action))]));
-  return { action: message.action, values, blockHeight: height, timeUnixMs };
+  if (signer !== known.managementIdentity)
+    throw new EvidenceError(`the transaction is signed by ${signer}, not by ${known.managementIdentity}`);
+  const values = new Map(openings.map((opening) => [opening.name, opened(opening, commitmentsOf(action))]));
+  return { action, values, blockHeight: height, timeUnixMs };
+}
+
+function evidenceOf(proof: InclusionProof): CommittedEvidence {
+  const { transaction: envelope } = proof;
+  try {
+    return { transactionId: transactionIdOf(decodeEnvelope(envelope).payload), envelope, proof };
+  } catch (cause) {
+    throw new EvidenceError("the proof has no transaction that can be read", { cause });
+  }
 }
 
 function opened(opening: CommitmentOpening, commitments: readonly Commitment[]): Uint8Array {
@@ -73,12 +67,4 @@ function opened(opening: CommitmentOpening, commitments: readonly Commitment[]):
   if (commitment === undefined || !checkOpening(commitment, opening))
     throw new EvidenceError(`the opening of "${opening.name}" does not open what is on the ledger`);
   return opening.value;
-}
-
-function held<T>(what: string, check: () => T): T {
-  try {
-    return check();
-  } catch (cause) {
-    throw new EvidenceError(`the ${what} does not verify`, { cause });
-  }
 }
