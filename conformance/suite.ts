@@ -7,6 +7,7 @@ import { consumerGrantPurposes } from "./purposes/dc-grants.ts";
 import { consumerPackagePurposes } from "./purposes/dc-packages.ts";
 import { consumerUsagePurposes } from "./purposes/dc-usage.ts";
 import { providerAnswerPurposes } from "./purposes/dp-answers.ts";
+import { providerEncryptionPurposes } from "./purposes/dp-encryption.ts";
 import { providerPublicationPurposes } from "./purposes/dp-publication.ts";
 import { dataDistributionPurposes } from "./purposes/dss-data-distribution.ts";
 import { dataStoragePurposes } from "./purposes/dss-data-storage.ts";
@@ -26,6 +27,7 @@ import { sessionOverPurposes } from "./purposes/dssm-session-over.ts";
 import { sessionPurposes } from "./purposes/dssm-sessions.ts";
 import { signatureAlgorithmPurposes } from "./purposes/dssm-signature-algorithms.ts";
 import { signedRequestsPurposes } from "./purposes/dssm-signed-requests.ts";
+import { subscriptionPurposes } from "./purposes/dssm-subscription.ts";
 import { tokenIntrospectionPurposes } from "./purposes/dssm-token-introspection.ts";
 import { userAccountPurposes } from "./purposes/dssm-user-account.ts";
 import { userAccountRulePurposes } from "./purposes/dssm-user-account-rules.ts";
@@ -69,6 +71,7 @@ export const purposes: readonly Purpose[] = [
   accessRulePurposes,
   accessRecordPurposes,
   publicationPurposes,
+  subscriptionPurposes,
   componentPurposes,
   tokenIntrospectionPurposes,
   ledgerPurposes,
@@ -85,6 +88,7 @@ export const purposes: readonly Purpose[] = [
   procedurePurposes,
   clientAuthenticationPurposes,
   providerPublicationPurposes,
+  providerEncryptionPurposes,
   providerAnswerPurposes,
   consumerAccessPurposes,
   consumerPackagePurposes,

@@ -12,12 +12,15 @@ import { DataStorageService, type StorePackageRequest } from "../../gen/x1410/v1
 import type { SignedEnvelope } from "../../gen/x1410/v1/envelope_pb.ts";
 import { KeyStorageService, type StoreKeyRequest } from "../../gen/x1410/v1/key_storage_pb.ts";
 import { type VerifiedSigner, verifyEnvelope } from "../../reference/envelope/verify.ts";
+import { decryptBytes } from "../../reference/symmetric-encryption/encrypt-bytes.ts";
 import { expect, expectFirst } from "../procedures/procedure.ts";
+import { same } from "../roles/user.ts";
 import type { TestCase } from "../test-case.ts";
 import { type ClientUnderTest, expectAccepted, type Outcome } from "./client-under-test.ts";
 import type { ClientCommand, Values } from "./command-template.ts";
 import { byTheKit } from "./consumer-scene.ts";
 import type { ObservedCall } from "./observation.ts";
+import { differenceText } from "./outcome-text.ts";
 
 export interface ProviderScene {
   readonly client: ClientUnderTest;
@@ -107,6 +110,24 @@ export function opened({ stored }: Pick<Published, "stored">): DataSharingPackag
     "a package of metadata and encrypted data",
   );
   return message;
+}
+
+export function decrypted(ciphertext: Uint8Array, { key, keyId }: Pick<Published, "key" | "keyId">): Uint8Array {
+  try {
+    return decryptBytes(ciphertext, key, Buffer.from(keyId, "ascii"));
+  } catch {
+    expect(false, "a ciphertext in the published format under the stored key, its context the key's id");
+  }
+}
+
+export function expectPlaintext(
+  ciphertext: Uint8Array,
+  published: Pick<Published, "key" | "keyId">,
+  plaintext: Uint8Array,
+): void {
+  const found = decrypted(ciphertext, published);
+  if (same(found, plaintext)) return;
+  expectFirst(false, "the plaintext of {input}, byte for byte", differenceText(found, plaintext));
 }
 
 export function expirationOf({ accessPermission }: PolicySubmission): Date | undefined {

@@ -8,6 +8,8 @@ import { signMessage } from "../../reference/envelope/sign.ts";
 import { accessOnLedger } from "../procedures/ledger-evidence.ts";
 import { expect } from "../procedures/procedure.ts";
 import { expectRecent } from "../procedures/recent-time.ts";
+import { expectRefusal } from "../refusal.ts";
+import type { DataConsumer } from "../roles/data-consumer.ts";
 import type { User } from "../roles/user.ts";
 import { sharedData } from "./dssm-shared-data.ts";
 import { grantedAccess, refusedUse } from "./dssm-signed-requests.ts";
@@ -75,6 +77,59 @@ const malformed: readonly MalformedField[] = [
 ];
 
 export const accessRecordPurposes: readonly Purpose[] = [
+  purpose({
+    id: "TP/DSSM/DSAM/BO-05",
+    title: "takes no report of an end before one of a beginning, and none of a second beginning",
+    clause: "7.2.4",
+    steps: ["F4.18"],
+    capabilities: ["UR2"],
+    methods: ["DataSharingAccessService/ReportUsage"],
+    initialState: "an access granted",
+    stimulus: "ReportUsage CLOSED; OPENED; OPENED again; CLOSED; CLOSED again",
+    expected: { reason: ErrorReason.USAGE_INVALID },
+    twin: "ReportUsage OPENED, then CLOSED",
+    likelyMistake: "reports are stored as they come: one grant shows any number of openings",
+    async run(t) {
+      const { record } = await grantedAccess(t);
+      const accessId = record?.accessId ?? "";
+      const report = (kind: UsageKind) => t.consumer.reportUsage(accessId, kind, "by the kit");
+      await expectRefusal(() => report(UsageKind.CLOSED), ErrorReason.USAGE_INVALID);
+      await t.positiveTwin("opened", () => report(UsageKind.OPENED));
+      await t.expectRefusal(() => report(UsageKind.OPENED));
+      await t.positiveTwin("closed", () => report(UsageKind.CLOSED));
+      await t.expectRefusal(() => report(UsageKind.CLOSED));
+    },
+  }),
+  purpose({
+    id: "TP/DSSM/DSAM/BO-06",
+    title: "answers another consumer's access like one that does not exist",
+    clause: "6.2.2",
+    capabilities: ["DSAM7", "C9"],
+    methods: [
+      "DataSharingAccessService/GetAccessRecord",
+      "DataSharingAccessService/UpdateAccessRecord",
+      "DataSharingAccessService/ReportUsage",
+    ],
+    initialState: "an access granted to a consumer",
+    stimulus: "GetAccessRecord, UpdateAccessRecord and ReportUsage by another consumer",
+    expected: { reason: ErrorReason.ACCESS_RECORD_NOT_FOUND },
+    twin: "GetAccessRecord by the consumer itself",
+    likelyMistake: "access ids are secrets enough; whoever has one reads and changes the record",
+    async run(t) {
+      const { record } = await grantedAccess(t);
+      const { accessId = "", contractAddress = "" } = record ?? {};
+      const get = (user: DataConsumer) => accesses(user).getAccessRecord({ accessId }, user.inSession);
+      await t.positiveTwin("the consumer itself", () => get(t.consumer));
+      const other = await t.inSession(t.secondConsumer);
+      const note = { accessId, note: "not mine", archived: true };
+      const both = () => Promise.all([get(t.consumer), t.provider.usageOf(contractAddress)]);
+      await leavingUnchanged("the record and its usage", both, async () => {
+        await t.expectRefusal(() => get(other));
+        await t.expectRefusal(() => accesses(other).updateAccessRecord(note, other.inSession));
+        await t.expectRefusal(() => other.reportUsage(accessId, UsageKind.OPENED, "not mine"));
+      });
+    },
+  }),
   ...malformed.map((row) => malformedField(row, { clause: "6.2.2", capabilities: ["DSAM7"] })),
   purpose({
     ...managed,

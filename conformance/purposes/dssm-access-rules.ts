@@ -1,26 +1,21 @@
 // Data-sharing access management (DSAM, clauses 6.2.2, 7.2.3 and 7.3.2): whom a contract admits, for what, how often and until when.
 import { clone } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
-import { DataSharingAccessService } from "../../gen/x1410/v1/data_sharing_access_pb.ts";
 import {
   type AccessRequest,
   AccessRequestSchema,
   type AllowedParties,
   type PolicySubmission,
-  UsageKind,
 } from "../../gen/x1410/v1/data_sharing_pb.ts";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { expect } from "../procedures/procedure.ts";
-import { expectRefusal } from "../refusal.ts";
 import type { DataConsumer, Found } from "../roles/data-consumer.ts";
 import type { TestCase } from "../test-case.ts";
 import { atOnce } from "./at-once.ts";
 import { type Draft, draft, informationOf, policies, published, signedWithdrawal } from "./dssm-policy-draft.ts";
 import { sharedData } from "./dssm-shared-data.ts";
-import { grantedAccess } from "./dssm-signed-requests.ts";
 import { freshId } from "./malformed-field.ts";
 import { type Purpose, type PurposeId, purpose } from "./purpose.ts";
-import { leavingUnchanged } from "./unchanged-state.ts";
 
 const requested = {
   clause: "7.3.2",
@@ -28,8 +23,6 @@ const requested = {
   capabilities: ["DSAM1"],
   methods: ["DataSharingAccessService/RequestAccess"],
 } as const;
-
-const accesses = (user: DataConsumer) => user.client(DataSharingAccessService, "dssm");
 
 /** A contract whose submission `edit` has had, and what a consumer finds at its address. */
 async function contract(
@@ -346,59 +339,6 @@ export const accessRulePurposes: readonly Purpose[] = [
       await t.expectRefusal(() => access(t.consumer, found));
       const again = await t.consumer.requestAccess(first);
       expect(again.record?.accessId === grant.record?.accessId, "the first access, again");
-    },
-  }),
-  purpose({
-    id: "TP/DSSM/DSAM/BO-05",
-    title: "takes no report of an end before one of a beginning, and none of a second beginning",
-    clause: "7.2.4",
-    steps: ["F4.18"],
-    capabilities: ["UR2"],
-    methods: ["DataSharingAccessService/ReportUsage"],
-    initialState: "an access granted",
-    stimulus: "ReportUsage CLOSED; OPENED; OPENED again; CLOSED; CLOSED again",
-    expected: { reason: ErrorReason.USAGE_INVALID },
-    twin: "ReportUsage OPENED, then CLOSED",
-    likelyMistake: "reports are stored as they come: one grant shows any number of openings",
-    async run(t) {
-      const { record } = await grantedAccess(t);
-      const accessId = record?.accessId ?? "";
-      const report = (kind: UsageKind) => t.consumer.reportUsage(accessId, kind, "by the kit");
-      await expectRefusal(() => report(UsageKind.CLOSED), ErrorReason.USAGE_INVALID);
-      await t.positiveTwin("opened", () => report(UsageKind.OPENED));
-      await t.expectRefusal(() => report(UsageKind.OPENED));
-      await t.positiveTwin("closed", () => report(UsageKind.CLOSED));
-      await t.expectRefusal(() => report(UsageKind.CLOSED));
-    },
-  }),
-  purpose({
-    id: "TP/DSSM/DSAM/BO-06",
-    title: "answers another consumer's access like one that does not exist",
-    clause: "6.2.2",
-    capabilities: ["DSAM7", "C9"],
-    methods: [
-      "DataSharingAccessService/GetAccessRecord",
-      "DataSharingAccessService/UpdateAccessRecord",
-      "DataSharingAccessService/ReportUsage",
-    ],
-    initialState: "an access granted to a consumer",
-    stimulus: "GetAccessRecord, UpdateAccessRecord and ReportUsage by another consumer",
-    expected: { reason: ErrorReason.ACCESS_RECORD_NOT_FOUND },
-    twin: "GetAccessRecord by the consumer itself",
-    likelyMistake: "access ids are secrets enough; whoever has one reads and changes the record",
-    async run(t) {
-      const { record } = await grantedAccess(t);
-      const { accessId = "", contractAddress = "" } = record ?? {};
-      const get = (user: DataConsumer) => accesses(user).getAccessRecord({ accessId }, user.inSession);
-      await t.positiveTwin("the consumer itself", () => get(t.consumer));
-      const other = await t.inSession(t.secondConsumer);
-      const note = { accessId, note: "not mine", archived: true };
-      const both = () => Promise.all([get(t.consumer), t.provider.usageOf(contractAddress)]);
-      await leavingUnchanged("the record and its usage", both, async () => {
-        await t.expectRefusal(() => get(other));
-        await t.expectRefusal(() => accesses(other).updateAccessRecord(note, other.inSession));
-        await t.expectRefusal(() => other.reportUsage(accessId, UsageKind.OPENED, "not mine"));
-      });
     },
   }),
 ];
