@@ -18,6 +18,7 @@ import { type SignedEnvelope, SignedEnvelopeSchema } from "../../gen/x1410/v1/en
 import { NetworkParametersSchema } from "../../gen/x1410/v1/ledger_pb.ts";
 import { contractAddress, keyAddress, packageAddress } from "../communications/address.ts";
 import { newContext, signMessage } from "../envelope/sign.ts";
+import type { Signer } from "../envelope/signer.ts";
 import { ledgerCommand } from "./cli.ts";
 import { commit } from "./commitment.ts";
 import type { Committed, LedgerEngine } from "./engine.ts";
@@ -29,12 +30,14 @@ const data = mkdtempSync(join(tmpdir(), "x1410-handed-"));
 const network = ledgerFixture({ identities, count: 3, quorum: 2 });
 const policyId = hexId();
 const address = contractAddress(networkId, policyId);
+const revokedId = hexId();
 const bob = identities.signer("user", "bob");
-const submission = submissionOf(bob.identity);
+const carol = identities.signer("user", "carol");
+const submission = submissionOf(bob);
 const signedPolicy = signMessage(bob, PolicySubmissionSchema, submission);
 const terms = commit("signed-policy", signedPolicy.payload);
 const update = signMessage(bob, PolicyUpdateSchema, {
-  ...submissionOf(bob.identity, 2n),
+  ...submissionOf(bob, 2n),
   $typeName: "x1410.v1.PolicyUpdate",
 });
 const newTerms = commit("signed-policy", update.payload);
@@ -48,12 +51,16 @@ const record = create(AccessRecordSchema, {
   purpose: "billing",
 });
 const recorded = commit("record", toBinary(AccessRecordSchema, record));
+const revokedPolicy = signMessage(carol, PolicySubmissionSchema, submissionOf(carol));
+const revokedTerms = commit("signed-policy", revokedPolicy.payload);
 let created: Committed;
 let updated: Committed;
 let accessed: Committed;
 let withdrawn: Committed;
+let createdAfterRevocation: Committed;
 
 beforeAll(async () => {
+  identities.revoke(carol);
   cpSync(identities.pkiDirectory, join(data, "pki"), { recursive: true });
   const parameters = create(NetworkParametersSchema, { networkId, quorum: 2 });
   writeFileSync(join(data, "network.json"), toJsonString(NetworkParametersSchema, parameters));
@@ -79,6 +86,10 @@ beforeAll(async () => {
     case: "withdrawContract",
     value: { contractId, commitments: [withdrawal.commitment] },
   });
+  createdAfterRevocation = await submit({
+    case: "createContract",
+    value: { contractId: revokedId, commitments: [revokedTerms.commitment] },
+  });
 });
 afterAll(async () => {
   await network.close();
@@ -87,14 +98,14 @@ afterAll(async () => {
 });
 
 /** Without an access permission, and signed by nobody yet. */
-function submissionOf(providerIdentity: string, version = 1n): PolicySubmission {
+function submissionOf(provider: Signer, version = 1n): PolicySubmission {
   const [kss, dss] = ["urn:x1410:entity:kss:one", "urn:x1410:entity:dss:one"] as const;
   const [keyId, packageId] = [hexId(), hexId()];
   return create(PolicySubmissionSchema, {
-    context: newContext(bob, "urn:x1410:entity:dssm:m", new Date()),
+    context: newContext(provider, "urn:x1410:entity:dssm:m", new Date()),
     information: {
-      providerIdentity,
-      providerPublicKey: bob.publicKey,
+      providerIdentity: provider.identity,
+      providerPublicKey: provider.publicKey,
       keyId,
       keyAddress: keyAddress(kss, keyId),
       packageId,
@@ -102,7 +113,11 @@ function submissionOf(providerIdentity: string, version = 1n): PolicySubmission 
       attributes: { category: "subscriber-records" },
       encryptedData: { sha256: Buffer.alloc(32), size: 72n, commitment: Buffer.alloc(32) },
     },
-    policy: { policyId, version, managementIdentity: "urn:x1410:entity:dssm:m" },
+    policy: {
+      policyId: provider === carol ? revokedId : policyId,
+      version,
+      managementIdentity: "urn:x1410:entity:dssm:m",
+    },
   });
 }
 
@@ -235,7 +250,7 @@ test("a policy's signature is that of the provider which it names, over the word
   const published = (edit?: (handedOut: Edited) => void) => policy(created, PolicyState.PUBLISHED, edit);
   const mallory = identities.signer("user", "mallory");
   const json = (envelope: SignedEnvelope) => toJson(SignedEnvelopeSchema, envelope) as object;
-  const other = json(signMessage(bob, PolicySubmissionSchema, submissionOf(bob.identity))) as { signatures: object };
+  const other = json(signMessage(bob, PolicySubmissionSchema, submissionOf(bob))) as { signatures: object };
   const refused = async (edit: (handedOut: Edited) => void, why: RegExp) =>
     expect(check(published(edit))).rejects.toThrow(why);
   await expect(check(published())).resolves.toMatch(/^holds/);
@@ -258,6 +273,23 @@ test("a policy's signature is that of the provider which it names, over the word
   await refused((one) => Object.assign(one, { version: "2" }), /id and version of the policy are not those that/);
   const pending = await check(published((one) => Object.assign(one, { pending: ["PENDING_STORAGE_KEY"] })));
   expect(pending).toContain("\nnot on the ledger in this transaction: state, submittedAt, pending\n");
+});
+
+test("a provider that was revoked before the block signs nothing in it: what it signed had to be taken by no node, and has no grace", async () => {
+  const { receipt, proof } = createdAfterRevocation;
+  const handedOut = create(PolicyRecordSchema, {
+    policyId: revokedId,
+    state: PolicyState.PUBLISHED,
+    version: 1n,
+    signedPolicy: revokedPolicy,
+    contractAddress: contractAddress(networkId, revokedId),
+    receipt,
+    openings: [revokedTerms.opening],
+    proof,
+  });
+  await expect(check(toJson(PolicyRecordSchema, handedOut) as object)).rejects.toThrow(
+    /signature of the policy does not verify: SIGNER_UNTRUSTED .*revoked/,
+  );
 });
 
 test("an updated policy holds as the update that its provider signed", async () => {
