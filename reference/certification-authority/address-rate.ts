@@ -1,5 +1,5 @@
 // How often an address may ask for what costs a signature. Whoever asks is not known, so that nothing else tells one from another.
-import { isIPv6 } from "node:net";
+import { originOf } from "../communications/address-origin.ts";
 
 const WINDOW_MS = 1000;
 
@@ -23,19 +23,9 @@ export class AddressRate {
       this.#windowStart = now;
       this.#counts.clear();
     }
-    const source = sourceOf(address);
-    const count = (this.#counts.get(source) ?? 0) + 1;
-    this.#counts.set(source, count);
+    const origin = originOf(address);
+    const count = (this.#counts.get(origin) ?? 0) + 1;
+    this.#counts.set(origin, count);
     return count <= this.#perSecond;
   }
-}
-
-/** A host has a whole /64 of IPv6 at its disposal (RFC 4291, 2.5.4), but one IPv4 address, also where that is written in IPv6. */
-function sourceOf(address: string): string {
-  if (!isIPv6(address) || address.startsWith("::ffff:")) return address.replace("::ffff:", "");
-  const [head = "", tail] = (address.split("%")[0] ?? "").split("::");
-  const front = head === "" ? [] : head.split(":");
-  const back = tail === undefined || tail === "" ? [] : tail.split(":");
-  const zeros = new Array<string>(Math.max(0, 8 - front.length - back.length)).fill("0");
-  return [...front, ...zeros, ...back].slice(0, 4).join(":");
 }

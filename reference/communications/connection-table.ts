@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import type { TLSSocket } from "node:tls";
 import { fingerprintOf, identityOf, parseIdentity } from "../../certs/identity.ts";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
-import { originOf } from "./handshakes.ts";
+import { originOf } from "./address-origin.ts";
 import type { Limits } from "./limits.ts";
 import type { Peer } from "./peer.ts";
 import { refusal } from "./refusal.ts";

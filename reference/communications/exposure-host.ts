@@ -146,7 +146,11 @@ function guarded(guards: readonly Guard[], { calls, limits, log, cut }: CallRule
       const requests = call.during(timely(arriving.message, limits.requestTimeoutMs, silence));
       const message = each(requests, (item) => checkMessage(guards, method, item));
       const response = await call.unlessRefused(next({ ...arriving, signal, message }));
-      if (!response.stream) return response;
+      // A stream is answered by a stream; by the types alone it need not be.
+      if (!response.stream) {
+        over();
+        return response;
+      }
       const answers = each(call.during(response.message), () => undefined, told);
       const leaving = taken(completed(answers, signal), limits.stallTimeoutMs, () => {
         log.warn("stalled peer cut", { method: pathOf(method) });

@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { type ClientHttp2Session, type ClientHttp2Stream, connect, constants } from "node:http2";
 import { connect as connectTcp } from "node:net";
 import { connect as connectTls } from "node:tls";
+import { Worker } from "node:worker_threads";
 import { Code, createClient } from "@connectrpc/connect";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { EchoService } from "./echo.fixture.ts";
@@ -79,6 +80,22 @@ async function start(door: Door, limits: Partial<Limits> = {}) {
 }
 
 type Running = Awaited<ReturnType<typeof start>>;
+
+/** Connections that come and are reset while this thread, the server's, waits: it accepts them afterwards. */
+function resetBeforeAccepted({ port }: Running, count: number): void {
+  const left = new Int32Array(new SharedArrayBuffer(4)).fill(count);
+  const stranger = `
+    const { port, count, left } = require("node:worker_threads").workerData;
+    for (let index = 0; index < count; index++) {
+      const socket = require("node:net").connect(port, "127.0.0.1", () => socket.resetAndDestroy());
+      socket.once("close", () => {
+        if (Atomics.sub(left, 0, 1) === 1) Atomics.notify(left, 0);
+      });
+    }`;
+  const worker = new Worker(stranger, { eval: true, workerData: { port, count, left } });
+  open.push({ close: () => worker.terminate() });
+  for (let now = count; now > 0; now = Atomics.load(left, 0)) Atomics.wait(left, 0, now, 10_000);
+}
 
 function sessionTo({ port }: Running, caller = alice): ClientHttp2Session {
   const session = connect(`https://localhost:${port}`, {
@@ -337,6 +354,12 @@ describe.each(doors)("at the %s port", (door) => {
     await Promise.all([one.connected, other.connected]);
     await expect.poll(() => many.open()).toBe(2);
     expect([one.open(), other.open()]).toEqual([1, 1]);
+    await assertAlive(running);
+  });
+
+  test("connections that are reset before they are accepted cost newcomers nothing, however many there were", async () => {
+    const running = await start(door, { maxHandshakes: 1 });
+    resetBeforeAccepted(running, 40);
     await assertAlive(running);
   });
 

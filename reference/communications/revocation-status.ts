@@ -19,11 +19,14 @@ export interface Standing {
   readonly complete: boolean;
 }
 
+/** What CERTIFICATE_REVOKED concerns where nobody says that the certificate was revoked, but nobody vouches for it either. */
+export const LIST_OUT_OF_DATE = "revocation list out of date";
+
 /** @throws ConnectError CERTIFICATE_EXPIRED, CERTIFICATE_REVOKED */
 export function assertStanding(standing: Standing, now: number): void {
   if (now > standing.notAfter || now < standing.notBefore) throw refusal(ErrorReason.CERTIFICATE_EXPIRED);
   if (standing.revoked) throw refusal(ErrorReason.CERTIFICATE_REVOKED);
-  if (now > standing.vouchedUntil) throw refusal(ErrorReason.CERTIFICATE_REVOKED, "revocation list out of date");
+  if (now > standing.vouchedUntil) throw refusal(ErrorReason.CERTIFICATE_REVOKED, LIST_OUT_OF_DATE);
 }
 
 /** The authorities and revocation lists of one set of credentials. */

@@ -2,7 +2,7 @@
 // What comes through is handed on as a socket with a known peer; which RPC stack speaks on it is not decided here.
 import type { AddressInfo } from "node:net";
 import { createServer, type Server, type TLSSocket, type TlsOptions } from "node:tls";
-import { boundedWarnings } from "./bounded-warnings.ts";
+import { boundedLines } from "./bounded-lines.ts";
 import { ConnectionTable } from "./connection-table.ts";
 import { Handshakes } from "./handshakes.ts";
 import type { Limits } from "./limits.ts";
@@ -47,7 +47,11 @@ export class TlsListener {
   private constructor(options: TlsListenerOptions) {
     const { credentials, clients, protocols, limits, log } = options;
     this.#options = options;
-    this.#warn = boundedWarnings(log, limits);
+    // Strangers can bring these about.
+    this.#warn = boundedLines((event, fields) => log.warn(event, fields), {
+      limit: limits.maxWarnings,
+      intervalMs: limits.warningIntervalMs,
+    });
     this.#handshakes = new Handshakes(limits);
     this.connections = new ConnectionTable(new RevocationStatus(credentials), limits, () => options.onStanding());
     this.#server = createServer({

@@ -6,7 +6,8 @@ import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { EntityKind } from "../../gen/x1410/v1/identity_pb.ts";
 import type { Log } from "../communications/log.ts";
 import { Peers } from "../communications/peers.ts";
-import { reasonOf, refusal } from "../communications/refusal.ts";
+import { reasonOf, refusal, subjectOf } from "../communications/refusal.ts";
+import { LIST_OUT_OF_DATE } from "../communications/revocation-status.ts";
 import type { TlsCredentials } from "../communications/tls-credentials.ts";
 import { NOT_TAKEN_OVER } from "../communications/watched-file.ts";
 import { createSigner, type Signer } from "../envelope/signer.ts";
@@ -131,9 +132,12 @@ export class EntityContext {
       const { revocationLists } = await this.peers
         .client(CertificationAuthorityService, authority.identity)
         .getRevocationLists({}, { timeoutMs: 10_000 });
+      // Whoever is answered is not revoked.
+      this.#revoked = false;
       this.#adoptOrTell(revocationLists, authority.identity);
     } catch (cause) {
-      this.#revoked ||= reasonOf(cause) === ErrorReason.CERTIFICATE_REVOKED;
+      // A list that is out of date, as after a jump of the authority's clock, says nothing against this entity.
+      this.#revoked ||= reasonOf(cause) === ErrorReason.CERTIFICATE_REVOKED && subjectOf(cause) !== LIST_OUT_OF_DATE;
       this.options.log.warn("revocation lists not refreshed", {
         error: cause instanceof Error ? cause.message : "unknown",
       });

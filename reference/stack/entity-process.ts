@@ -24,7 +24,8 @@ export interface EntityStart {
 export async function serveEntity(log: Log): Promise<void> {
   const orders = createInterface({ input: process.stdin });
   const stop = new Promise<void>((resolve) => {
-    process.once("SIGTERM", () => resolve());
+    // Told so again while it closes, it goes on closing.
+    process.on("SIGTERM", () => resolve());
     // The starting process has ended, however that was: nobody is left to stop this one.
     orders.once("close", () => resolve());
     // Ctrl-C and the end of the terminal reach the whole process group; the starting process stops the entities in its order.

@@ -3,8 +3,10 @@
 import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import type { EntityProcess } from "./split-processes.ts";
+import type { Ending, EntityProcess } from "./split-processes.ts";
 import type { Launch, Started } from "./stack.ts";
+
+type NodeProcess = Pick<EntityProcess, "start" | "stop" | "ended">;
 
 /** Before a node that has ended is started again; doubled each time up to the longest, which also is how long a node serves to begin anew. */
 const FIRST_PAUSE_MS = 1_000;
@@ -14,13 +16,13 @@ const LOOK_MS = 500;
 
 export class KeptNode {
   readonly #launch: Launch;
-  readonly #spawn: () => EntityProcess;
+  readonly #spawn: () => NodeProcess;
   readonly #closing = new AbortController();
-  #process: EntityProcess;
+  #process: NodeProcess;
   #kept: Promise<void> = Promise.resolve();
   #port = 0;
 
-  constructor(launch: Launch, spawn: () => EntityProcess) {
+  constructor(launch: Launch, spawn: () => NodeProcess) {
     this.#launch = launch;
     this.#spawn = spawn;
     this.#process = spawn();
@@ -28,6 +30,7 @@ export class KeptNode {
 
   /** @throws Error where it does not start the first time */
   async start(): Promise<Started> {
+    this.#forgetOrder();
     const started = await this.#process.start(this.#launch);
     this.#port = Number(started.endpoint.slice(started.endpoint.lastIndexOf(":") + 1));
     this.#kept = this.#keep();
@@ -38,9 +41,10 @@ export class KeptNode {
     const { plan, options } = this.#launch;
     const { signal } = this.#closing;
     let wait = FIRST_PAUSE_MS;
+    let ended = this.#process.ended;
     for (;;) {
       const begun = performance.now();
-      const { why, inOrder } = await this.#process.ended;
+      const { why, inOrder } = await ended;
       // Whoever stops a deployment may stop all of its processes at once.
       if (signal.aborted || options.signal?.aborted) return;
       if (performance.now() - begun > LONGEST_PAUSE_MS) wait = FIRST_PAUSE_MS;
@@ -54,19 +58,36 @@ export class KeptNode {
       } catch {
         return;
       }
-      this.#process = this.#spawn();
-      // Where it does not start it ends, and is told of above.
-      this.#process.start({ ...this.#launch, plan: { ...plan, port: this.#port } }).catch(() => undefined);
+      ended = this.#again();
     }
   }
 
+  /** Answers how it ends: where it does not start it has ended, and is told of as one that has. */
+  #again(): Promise<Ending> {
+    const { plan } = this.#launch;
+    try {
+      this.#forgetOrder();
+      this.#process = this.#spawn();
+    } catch (cause) {
+      return Promise.resolve({ why: cause instanceof Error ? cause.message : String(cause), inOrder: false });
+    }
+    this.#process.start({ ...this.#launch, plan: { ...plan, port: this.#port } }).catch(() => undefined);
+    return this.#process.ended;
+  }
+
   async #wantedBack(): Promise<void> {
-    const { plan, directory } = this.#launch;
-    const file = join(directory, "start");
-    rmSync(file, { force: true });
-    tell(`${plan.name} was stopped; make the file ${file} to start it again`);
-    while (!existsSync(file)) await pause(LOOK_MS, undefined, { signal: this.#closing.signal });
-    rmSync(file, { force: true });
+    tell(`${this.#launch.plan.name} was stopped; make the file ${this.#order} to start it again`);
+    while (!existsSync(this.#order)) await pause(LOOK_MS, undefined, { signal: this.#closing.signal });
+  }
+
+  /** The file by which its operator wants it back. */
+  get #order(): string {
+    return join(this.#launch.directory, "start");
+  }
+
+  /** When it is launched, and not when it has ended: the order may come while it still closes. */
+  #forgetOrder(): void {
+    rmSync(this.#order, { force: true });
   }
 
   async #close(): Promise<void> {

@@ -87,6 +87,15 @@ class NodeProcess {
     await once(child, "close");
   }
 
+  /** Resolves with code and signal. */
+  get ended(): Promise<unknown[]> {
+    return once(this.#child as ChildProcess, "close");
+  }
+
+  tellToEnd(): void {
+    this.#child?.kill("SIGTERM");
+  }
+
   /** As the management, or as another identity. */
   transport(holder = management): Transport {
     const { identity } = this.plan;
@@ -215,9 +224,7 @@ test("a node that is given a bad block stops and says so; reads go on, and so do
     timeUnixMs: BigInt(Date.now()),
     proposer: key,
   });
-  const health = createClient(serviceFromProto(protoPath, "grpc.health.v1.Health"), second.transport());
-  const watch = Reflect.get(health, "watch") as (request: object) => AsyncIterable<{ status: number }>;
-  const told = watch({ service: "" })[Symbol.asyncIterator]();
+  const told = healthOf(second);
   expect((await told.next()).value.status).toBe(1);
   const refused = await ledger.distributeBlock({ block }).catch(ConnectError.from);
   expect(refused).toMatchObject({ code: Code.FailedPrecondition });
@@ -231,3 +238,19 @@ test("a node that is given a bad block stops and says so; reads go on, and so do
   await reaches(third, height + 1n);
   expect((await second.status).height).toBe(height);
 });
+
+test("a node that is told to end twice, the second time while it closes, ends in order", async () => {
+  const told = healthOf(third);
+  expect((await told.next()).value.status).toBe(1);
+  const { ended } = third;
+  third.tellToEnd();
+  await expect(told.next()).rejects.toThrow("the server is shutting down");
+  third.tellToEnd();
+  expect(await ended).toEqual([0, null]);
+});
+
+function healthOf(node: NodeProcess): AsyncIterator<{ status: number }> {
+  const health = createClient(serviceFromProto(protoPath, "grpc.health.v1.Health"), node.transport());
+  const watch = Reflect.get(health, "watch") as (request: object) => AsyncIterable<{ status: number }>;
+  return watch({ service: "" })[Symbol.asyncIterator]();
+}

@@ -15,9 +15,9 @@ const stopTimeoutMs = 10_000;
 const failurePrefix = "x1410: ";
 
 /** How a process has ended. */
-interface Ending {
+export interface Ending {
   readonly why: string;
-  /** As it ends when it is told to by SIGTERM. */
+  /** As it ends when it is told to by SIGTERM, also once too often or before it listens to that. */
   readonly inOrder: boolean;
 }
 
@@ -53,18 +53,31 @@ export class EntityProcess {
   constructor(command: readonly string[]) {
     const child = spawn(process.execPath, [...process.execArgv, ...command], { stdio: ["pipe", "pipe", "pipe"] });
     this.#child = child;
+    let failure: string | undefined;
+    this.ended = new Promise((resolve) => {
+      child.once("close", (code, signal) =>
+        resolve({
+          why: failure ?? (signal === null ? `exit code ${code}` : `${signal}`),
+          inOrder: code === 0 || signal === "SIGTERM",
+        }),
+      );
+      // One that cannot be started, for want of processes, memory or descriptors, may tell of no close.
+      child.on("error", ({ message }) => {
+        if (child.pid === undefined) resolve({ why: message, inOrder: false });
+      });
+    });
+    if (child.pid === undefined) {
+      // It may have no streams either.
+      this.#firstLine = new Promise(() => {});
+      return;
+    }
     // One that ends before it has read its orders is told of by its end.
     child.stdin.on("error", () => {});
-    let failure: string | undefined;
     createInterface({ input: child.stderr }).on("line", (line) => {
       if (line.startsWith(failurePrefix)) failure = line.slice(failurePrefix.length);
       else process.stderr.write(`${line}\n`);
     });
     this.#firstLine = once(createInterface({ input: child.stdout }), "line").then(([line]) => String(line));
-    this.ended = once(child, "close").then(([code, signal]) => ({
-      why: failure ?? (signal === null ? `exit code ${code}` : `${signal}`),
-      inOrder: code === 0,
-    }));
   }
 
   async start({ plan, directory, files, networkFile, pkiDirectory, accessFile, options }: Launch): Promise<Started> {
@@ -95,9 +108,9 @@ export class EntityProcess {
   }
 
   async stop(): Promise<void> {
-    if (this.#child.exitCode === null && this.#child.signalCode === null) this.#child.kill("SIGTERM");
+    const { pid, exitCode, signalCode } = this.#child;
+    if (pid !== undefined && exitCode === null && signalCode === null) this.#child.kill("SIGTERM");
     const timer = setTimeout(() => this.#child.kill("SIGKILL"), stopTimeoutMs);
-    await this.ended;
-    clearTimeout(timer);
+    await this.ended.finally(() => clearTimeout(timer));
   }
 }

@@ -1,5 +1,5 @@
 // A database after a write that has failed: nothing more goes into the log that holds a piece of it.
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Level } from "level";
@@ -16,6 +16,7 @@ beforeEach(async () => {
 });
 afterEach(async () => {
   vi.restoreAllMocks();
+  vi.useRealTimers();
   await db.close();
   rmSync(folder, { recursive: true });
 });
@@ -23,9 +24,9 @@ afterEach(async () => {
 const logs = () => readdirSync(join(folder, "db")).filter((name) => name.endsWith(".log"));
 
 /** The next write fails; LevelDB would take the one after it into the same log. */
-function failOnce(code: string): void {
+function failOnce(code: string, method: "batch" | "put" | "del" = "batch"): void {
   const failure = Object.assign(new Error("no"), { code });
-  vi.spyOn(Level.prototype, "batch").mockImplementationOnce(() => Promise.reject(failure) as never);
+  vi.spyOn(Level.prototype, method).mockImplementationOnce(() => Promise.reject(failure) as never);
 }
 
 test("the next write goes into another log, and parts of parts that there are go on", async () => {
@@ -72,4 +73,61 @@ test("where it does not open it is tried again, and reads come back by themselve
   await expect(commit(db as unknown as Store, [put(table, "two", "2")])).rejects.toThrow("not yet");
   await expect(table.get("one")).rejects.toMatchObject({ code: "LEVEL_DATABASE_NOT_OPEN" });
   await expect.poll(() => table.get("one").catch(() => ""), { interval: 20, timeout: 10_000 }).toBe("1");
+});
+
+test.each(["put", "del"] as const)(
+  "a %s that fails is mended as a batch is, of the whole and of a part",
+  async (method) => {
+    const table = textTable(db as unknown as Store, "table");
+    const change = (key: string) => (method === "put" ? table.put(key, key) : table.del(key));
+    const before = logs();
+    failOnce("LEVEL_IO_ERROR", method);
+    await expect(change("one")).rejects.toThrow("no");
+    expect(logs()).toEqual(before);
+    await change("two");
+    const after = logs();
+    expect(after).not.toEqual(before);
+    failOnce("LEVEL_IO_ERROR", method);
+    await expect(method === "put" ? db.put("one", "1") : db.del("one")).rejects.toThrow("no");
+    await db.put("two", "2");
+    expect(logs()).not.toEqual(after);
+    expect(await db.get("two")).toBe("2");
+  },
+);
+
+test("a write after the end does not open it again, though one has failed before", async () => {
+  failOnce("LEVEL_IO_ERROR");
+  await expect(db.batch([{ type: "put", key: "one", value: "1" }])).rejects.toThrow("no");
+  await db.close();
+  await expect(db.put("one", "1")).rejects.toMatchObject({ code: "LEVEL_DATABASE_NOT_OPEN" });
+  expect(db.status).toBe("closed");
+});
+
+test("one that ends while a write is about to mend it stays closed", async () => {
+  failOnce("LEVEL_IO_ERROR");
+  await expect(db.batch([{ type: "put", key: "one", value: "1" }])).rejects.toThrow("no");
+  const opened = vi.spyOn(db, "open");
+  const write = db.put("one", "1");
+  await Promise.all([expect(write).rejects.toMatchObject({ code: "LEVEL_DATABASE_NOT_OPEN" }), db.close()]);
+  expect([db.status, opened.mock.calls]).toEqual(["closed", []]);
+});
+
+test("once a write has mended it, it is not opened again by the attempt that was to come; where that write fails, it is", async () => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  failOnce("LEVEL_IO_ERROR", "put");
+  await expect(db.put("one", "1")).rejects.toThrow("no");
+  const opened = vi
+    .spyOn(db, "open")
+    .mockRejectedValueOnce(new Error("not yet"))
+    .mockRejectedValueOnce(new Error("nor now"));
+  await expect(db.put("one", "1")).rejects.toThrow("not yet");
+  expect(vi.getTimerCount()).toBe(1);
+  await expect(db.put("one", "1")).rejects.toThrow("nor now");
+  expect(vi.getTimerCount()).toBe(1);
+  mkdirSync(join(folder, "room"));
+  await expect(db.put("one", "1")).rejects.toThrow("directory");
+  expect(vi.getTimerCount()).toBe(1);
+  rmSync(join(folder, "room"), { recursive: true, force: true });
+  await db.put("one", "1");
+  expect([vi.getTimerCount(), opened.mock.calls.length]).toEqual([0, 3]);
 });

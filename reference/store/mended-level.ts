@@ -5,7 +5,7 @@ import { open, readdir, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { Level } from "level";
 import { isStorageFailure } from "../communications/fault.ts";
-import type { Change, Store } from "./durable-batch.ts";
+import type { Store } from "./durable-batch.ts";
 
 /** Beyond what is in the log: for lists of tables, and for the writes that come next. */
 const MARGIN_BYTES = 256 * 1024;
@@ -17,6 +17,8 @@ export class MendedLevel extends Level<string, string> {
   readonly #parts: Store[] = [];
   /** Set where a write has failed. */
   #broken = false;
+  /** Closed to be opened anew, and not open yet. */
+  #away = false;
   #mending: Promise<void> | undefined;
   #retry: NodeJS.Timeout | undefined;
   #ended = false;
@@ -26,7 +28,15 @@ export class MendedLevel extends Level<string, string> {
   }
 
   override batch(...given: readonly unknown[]): never {
-    return this.#write(given[0] as Change[], given[1] as object) as never;
+    return this.#write(() => super.batch(given[0] as never, given[1] as object)) as never;
+  }
+
+  override put(key: string, value: string, options: object = {}): Promise<void> {
+    return this.#write(() => super.put(key, value, options));
+  }
+
+  override del(key: string, options: object = {}): Promise<void> {
+    return this.#write(() => super.del(key, options));
   }
 
   override async close(): Promise<void> {
@@ -44,10 +54,10 @@ export class MendedLevel extends Level<string, string> {
     return part;
   }
 
-  async #write(changes: Change[], options: object): Promise<void> {
+  async #write(write: () => Promise<void>): Promise<void> {
     if (this.#broken) await this.#mended(() => this.#assertRoom());
     try {
-      await super.batch(changes as never, options);
+      await write();
     } catch (cause) {
       this.#broken ||= isStorageFailure(cause);
       throw cause;
@@ -64,17 +74,30 @@ export class MendedLevel extends Level<string, string> {
   }
 
   async #mend(first: () => Promise<void>): Promise<void> {
-    await first();
+    // This attempt stands for the one that was to come.
+    clearTimeout(this.#retry);
+    this.#assertNotEnded();
     try {
+      await first();
+      this.#assertNotEnded();
+      this.#away = true;
       await super.close();
       await this.open();
       for (const part of this.#parts) await part.open();
+      this.#away = false;
       this.#broken = false;
     } catch (cause) {
       // Reads need it too, and come back by themselves.
-      if (!this.#ended) this.#retry = setTimeout(() => void this.#mended(async () => {}).catch(() => {}), RETRY_MS);
+      if (this.#away && !this.#ended) {
+        this.#retry = setTimeout(() => void this.#mended(async () => {}).catch(() => {}), RETRY_MS);
+      }
       throw cause;
     }
+  }
+
+  /** What was closed stays so. */
+  #assertNotEnded(): void {
+    if (this.#ended) throw Object.assign(new Error("the database is closed"), { code: "LEVEL_DATABASE_NOT_OPEN" });
   }
 
   /** Opening turns the log into a table. Whether that fits is tried beforehand, since without it there would be no reads either. */
