@@ -128,6 +128,7 @@ export class Distribution {
     const header = block.header?.payload ?? new Uint8Array();
     const shows = this.#verifiedReceipt(receipt, header, peer);
     if (shows) {
+      await chain.recover();
       await store.putReceipt(height, peer.identity, receipt);
       if (height > (this.#held.get(peer.identity) ?? 0n)) this.#held.set(peer.identity, height);
     }
@@ -152,6 +153,7 @@ export class Distribution {
     const { chain, store } = this.#options;
     const { height, proposer } = decodeHeader(header);
     for (const [node, receipt] of receiptsThatHold(receipts, header, chain.trust)) {
+      await chain.recover();
       await store.putReceipt(height, node, receipt);
     }
     return new Set([proposer, ...(await store.holders(height))]).size;

@@ -113,7 +113,7 @@ export async function createLedgerNode(options: LedgerNodeOptions): Promise<Ledg
       await follower.close();
       await engine.close();
       await distribution.close();
-      chain.height.close();
+      await chain.close();
       await store.close();
     },
   };
