@@ -7,6 +7,8 @@ import type { Level } from "level";
 import { type SignedEnvelope, SignedEnvelopeSchema } from "../../gen/x1410/v1/envelope_pb.ts";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { type Block, BlockSchema } from "../../gen/x1410/v1/ledger_pb.ts";
+import { tellFault } from "../communications/fault.ts";
+import { type Log, silentLog } from "../communications/log.ts";
 import { refusal } from "../communications/refusal.ts";
 import { assertRoomToReopen } from "../store/room.ts";
 import {
@@ -74,6 +76,7 @@ export interface BlockEvidence {
 export class ChainStore implements StateReader {
   readonly #db: Level;
   readonly #networkId: string;
+  readonly #log: Log;
   #blocks: BlockArchive;
   #state: Part;
   #meta: Part;
@@ -86,9 +89,10 @@ export class ChainStore implements StateReader {
   #away = false;
   #keeping: Promise<void> | undefined;
 
-  private constructor(db: Level, networkId: string) {
+  private constructor(db: Level, networkId: string, log: Log) {
     this.#db = db;
     this.#networkId = networkId;
+    this.#log = log;
     [this.#blocks, this.#state, this.#meta, this.#receipts] = partsOf(db);
   }
 
@@ -96,8 +100,8 @@ export class ChainStore implements StateReader {
    * Opens the store in a database that belongs to the ledger alone, and checks that its end fits together.
    * @throws LedgerStoreFault where it does not, or is another network's; Level's own error where LevelDB cannot open it
    */
-  static async open(db: Level, networkId: string): Promise<ChainStore> {
-    const store = new ChainStore(db, networkId);
+  static async open(db: Level, networkId: string, log: Log = silentLog): Promise<ChainStore> {
+    const store = new ChainStore(db, networkId, log);
     await db.open();
     try {
       await store.#load();
@@ -270,8 +274,9 @@ export class ChainStore implements StateReader {
         await this.#write([{ type: "put", sublevel: this.#meta, key: FINAL, value }]);
         kept = height;
       }
-    } catch {
-      // No room, or the database is to be opened anew, which tries it again.
+    } catch (cause) {
+      // Tried again once the database has been opened anew.
+      tellFault(cause, "keep what is final", this.#log);
     }
   }
 

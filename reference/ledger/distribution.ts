@@ -4,6 +4,8 @@ import { setTimeout as pause } from "node:timers/promises";
 import type { Client } from "@connectrpc/connect";
 import type { SignedEnvelope } from "../../gen/x1410/v1/envelope_pb.ts";
 import type { LedgerService } from "../../gen/x1410/v1/ledger_service_pb.ts";
+import { tellFault } from "../communications/fault.ts";
+import { type Log, silentLog } from "../communications/log.ts";
 import { decodeEnvelope, decodeHeader, transactionIdOf } from "./block.ts";
 import { receiptsThatHold, verifyReceiptBy } from "./block-receipt.ts";
 import type { Chain } from "./chain.ts";
@@ -24,6 +26,7 @@ export interface DistributionOptions {
   /** Nodes that must hold a block, this one included. */
   readonly quorum: number;
   readonly trust: LedgerTrust;
+  readonly log?: Log;
   /** For the answer to one block. Default 10 s. */
   readonly timeoutMs?: number;
   /** Between attempts at a node that fails, doubled up to 32 times this. Default 50 ms. */
@@ -103,7 +106,8 @@ export class Distribution {
         newestFirst = false;
         next = await this.#hand(peer, height);
         wait = retryMs;
-      } catch {
+      } catch (cause) {
+        this.#tell(cause);
         newestFirst = true;
         // Away, or it refuses: final needs a quorum, not this node. Its own status says why it refuses.
         await pause(wait, undefined, { signal }).catch(() => undefined);
@@ -159,6 +163,12 @@ export class Distribution {
     return new Set([proposer, ...(await store.holders(height))]).size;
   }
 
+  /** What a node answers says itself what it is, and closing ends what is under way. */
+  #tell(cause: unknown): void {
+    const { log = silentLog } = this.#options;
+    if (!this.#ended.signal.aborted) tellFault(cause, "distribute", log);
+  }
+
   /** A chain that is held up to a height is held below it too. */
   #recount(own: bigint): void {
     const { quorum, chain } = this.#options;
@@ -191,7 +201,8 @@ export class Distribution {
           // Those in between were asked for once; the newest again, until there are enough.
           if (this.final.height < asked) asked -= 1n;
         }
-      } catch {
+      } catch (cause) {
+        this.#tell(cause);
         // The proposer is away: what is final stays what it was.
       }
       await pause(retryMs, undefined, { signal }).catch(() => undefined);

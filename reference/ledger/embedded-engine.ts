@@ -11,6 +11,8 @@ import {
   type TransactionReceipt,
   TransactionReceiptSchema,
 } from "../../gen/x1410/v1/ledger_pb.ts";
+import { tellFault } from "../communications/fault.ts";
+import { type Log, silentLog } from "../communications/log.ts";
 import { reasonOf, refusal, subjectOf } from "../communications/refusal.ts";
 import type { Signer } from "../envelope/signer.ts";
 import { blockHash } from "./block.ts";
@@ -30,6 +32,7 @@ export interface EmbeddedEngineOptions {
   readonly signer: Signer;
   readonly quorum: number;
   readonly now: () => Date;
+  readonly log?: Log;
   /** How long a submission waits for the quorum before its outcome counts as unknown. Default 10 s. */
   readonly finalityTimeoutMs?: number;
   /** Why this node takes no writes; undefined where it does. */
@@ -180,6 +183,7 @@ export class EmbeddedEngine implements LedgerEngine {
       await chain.recover();
       placements = await chain.propose([order], signer, now());
     } catch (cause) {
+      this.#tell(cause);
       throw reasonOf(cause) === ErrorReason.LEDGER_UNAVAILABLE ? cause : refusal(ErrorReason.OUTCOME_UNKNOWN, "store");
     }
     distribution.distribute(chain.head.height);
@@ -287,7 +291,8 @@ export class EmbeddedEngine implements LedgerEngine {
     try {
       await chain.recover();
       this.#assertProposing();
-    } catch {
+    } catch (cause) {
+      this.#tell(cause);
       return refuse(ErrorReason.LEDGER_UNAVAILABLE, "store");
     }
     try {
@@ -296,6 +301,7 @@ export class EmbeddedEngine implements LedgerEngine {
       distribution.distribute(chain.head.height);
       for (const [index, placement] of placements.entries()) entries[index]?.placed.resolve(placement);
     } catch (cause) {
+      this.#tell(cause);
       if (reasonOf(cause) === ErrorReason.LEDGER_UNAVAILABLE)
         return refuse(ErrorReason.LEDGER_UNAVAILABLE, subjectOf(cause));
       await this.#settleAfterFailure(entries, refuse);
@@ -316,9 +322,15 @@ export class EmbeddedEngine implements LedgerEngine {
         if (place === undefined) placed.reject(refusal(ErrorReason.LEDGER_UNAVAILABLE, "store"));
         else placed.resolve(place);
       }
-    } catch {
+    } catch (cause) {
+      this.#tell(cause);
       refuse(ErrorReason.OUTCOME_UNKNOWN, "store");
     }
+  }
+
+  /** Callers learn only that the store takes nothing; why, whoever runs the node. */
+  #tell(cause: unknown): void {
+    tellFault(cause, "propose", this.#options.log ?? silentLog);
   }
 
   /**
