@@ -35,6 +35,8 @@ export interface DistributionOptions {
 
 const TIMEOUT_MS = 10_000;
 const RETRY_MS = 50;
+/** Between attempts, in times of the first pause. */
+const LONGEST_PAUSE = 32;
 /** Blocks between what a node is known to hold and the newest, from which on it is asked before it is handed all of them. */
 const FAR_BEHIND = 16n;
 /** The proposer and a follower together. */
@@ -111,7 +113,7 @@ export class Distribution {
         newestFirst = true;
         // Away, or it refuses: final needs a quorum, not this node. Its own status says why it refuses.
         await pause(wait, undefined, { signal }).catch(() => undefined);
-        wait = Math.min(wait * 2, retryMs * 32);
+        wait = Math.min(wait * 2, retryMs * LONGEST_PAUSE);
       }
     }
   }
@@ -189,6 +191,7 @@ export class Distribution {
     const { chain, peers, timeoutMs = TIMEOUT_MS, retryMs = RETRY_MS } = this.#options;
     const { signal } = this.#ended;
     let asked = 0n;
+    let wait = retryMs;
     while (!signal.aborted) {
       try {
         await chain.height.beyond(this.final.height, signal);
@@ -201,11 +204,13 @@ export class Distribution {
           // Those in between were asked for once; the newest again, until there are enough.
           if (this.final.height < asked) asked -= 1n;
         }
+        wait = retryMs;
       } catch (cause) {
         this.#tell(cause);
         // The proposer is away: what is final stays what it was.
+        wait = Math.min(wait * 2, retryMs * LONGEST_PAUSE);
       }
-      await pause(retryMs, undefined, { signal }).catch(() => undefined);
+      await pause(wait, undefined, { signal }).catch(() => undefined);
     }
   }
 
