@@ -35,6 +35,8 @@ export interface EmbeddedEngineOptions {
   readonly log?: Log;
   /** How long a submission waits for the quorum before its outcome counts as unknown. Default 10 s. */
   readonly finalityTimeoutMs?: number;
+  /** Transactions that may wait for a block. Default 65,536. */
+  readonly maxQueued?: number;
   /** Why this node takes no writes; undefined where it does. */
   readonly stopped?: () => string | undefined;
 }
@@ -93,6 +95,7 @@ export class EmbeddedEngine implements LedgerEngine {
     }
     if (signal?.aborted) throw refusal(ErrorReason.LEDGER_UNAVAILABLE, "aborted");
     const opened = envelopes.map((bytes) => openTransaction(bytes, chain.trust.admitting(time)));
+    this.#assertRoom(opened.flatMap((one) => ("rejection" in one ? [] : [one])));
     const entries = opened.map((one) => ("rejection" in one ? undefined : this.#enqueue(one)));
     this.#work ??= this.#writeBlocks();
     const placements = await this.#placements(opened, entries, signal);
@@ -193,14 +196,28 @@ export class EmbeddedEngine implements LedgerEngine {
     return this.#receipt(order.id, placement);
   }
 
+  /** Before anything is queued: a submission of which a part was would be recorded in part, and nobody would wait for that. */
+  #assertRoom(candidates: readonly SubmittedTransaction[]): void {
+    const room = (this.#options.maxQueued ?? MAX_QUEUED) - this.#queue.size;
+    if (candidates.length <= room) return;
+    const keys = new Set(candidates.map(keyOf));
+    const added = [...keys].filter((key) => this.#known(key) === undefined).length;
+    if (added === 0 || added <= room) return;
+    // Of what others have submitted already, somebody else learns what becomes of it.
+    throw refusal(added === keys.size ? ErrorReason.LEDGER_UNAVAILABLE : ErrorReason.OUTCOME_UNKNOWN, "queue");
+  }
+
+  #known(key: string): Entry | undefined {
+    return this.#writing.get(key) ?? this.#queue.get(key);
+  }
+
   #enqueue(candidate: SubmittedTransaction): Entry {
-    const key = Buffer.from(sha256(candidate.bytes)).toString("hex");
-    const known = this.#writing.get(key) ?? this.#queue.get(key);
+    const key = keyOf(candidate);
+    const known = this.#known(key);
     if (known !== undefined) {
       known.waiting += 1;
       return known;
     }
-    if (this.#queue.size >= MAX_QUEUED) throw refusal(ErrorReason.LEDGER_UNAVAILABLE, "queue");
     const entry: Entry = { key, candidate, placed: Promise.withResolvers(), waiting: 1 };
     // Whoever waits handles a failure; one who gave up must not turn it into an unhandled rejection.
     entry.placed.promise.catch(() => undefined);
@@ -382,6 +399,10 @@ export class EmbeddedEngine implements LedgerEngine {
     const final = height <= distribution.final.height;
     return committedOf(block, final ? Finality.FINAL : Finality.INCLUDED, receipts);
   }
+}
+
+function keyOf({ bytes }: SubmittedTransaction): string {
+  return Buffer.from(sha256(bytes)).toString("hex");
 }
 
 /** All placements; a failure of some says that nothing was recorded only where nothing of the submission was. */

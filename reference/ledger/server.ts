@@ -40,6 +40,8 @@ export interface LedgerNodeOptions {
   readonly parameters: () => NetworkParameters | Promise<NetworkParameters>;
   /** How long a submission waits for the quorum. Default 10 s. */
   readonly finalityTimeoutMs?: number;
+  /** Transactions that may wait for a block. Default 65,536. */
+  readonly maxQueued?: number;
   /** Where the node says why it cannot write. */
   readonly log?: Log;
 }
@@ -89,6 +91,7 @@ export async function createLedgerNode(options: LedgerNodeOptions): Promise<Ledg
     now,
     log,
     ...(options.finalityTimeoutMs === undefined ? {} : { finalityTimeoutMs: options.finalityTimeoutMs }),
+    ...(options.maxQueued === undefined ? {} : { maxQueued: options.maxQueued }),
     stopped: () => (started ? follower.stopped?.why : "starting"),
   });
   const proposing = (): boolean => chain.mayPropose(signer) && chain.trusts(signer, BigInt(now().getTime()));
