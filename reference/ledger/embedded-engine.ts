@@ -24,7 +24,7 @@ import type { Distribution } from "./distribution.ts";
 import type { Committed, Cursor, EngineInfo, LedgerEngine, LedgerHead } from "./engine.ts";
 import { FinalityWait } from "./finality-wait.ts";
 import type { TransactionPlace } from "./ledger-state.ts";
-import { sha256 } from "./merkle.ts";
+import { type Entry, SubmissionQueue } from "./submission-queue.ts";
 
 export interface EmbeddedEngineOptions {
   readonly chain: Chain;
@@ -41,35 +41,21 @@ export interface EmbeddedEngineOptions {
   readonly stopped?: () => string | undefined;
 }
 
-interface Entry {
-  readonly key: string;
-  readonly candidate: SubmittedTransaction;
-  readonly placed: PromiseWithResolvers<Placement>;
-  /** Submissions that wait for it; withdrawn from the queue when the last one gives up. */
-  waiting: number;
-}
-
 const MAX_BATCH = 1024;
 const MAX_TRANSACTION_BYTES = 65_536;
-const MAX_BLOCK_TRANSACTIONS = 4096;
-/** A block is one message between nodes and stays well below their limit for one. */
-const MAX_BLOCK_BYTES = 2 * 1024 * 1024;
-const MAX_QUEUED = 65_536;
 const AHEAD_OF_QUORUM = 1n;
 
 export class EmbeddedEngine implements LedgerEngine {
   readonly info: EngineInfo;
   readonly #options: EmbeddedEngineOptions;
   readonly #closed = new AbortController();
-  /** By the hash of all bytes, in order of arrival: another signature around the same payload is somebody else's, and may be worth nothing. */
-  readonly #queue = new Map<string, Entry>();
-  /** Those in the block that is being written. */
-  readonly #writing = new Map<string, Entry>();
+  readonly #queue: SubmissionQueue;
   readonly #finality: FinalityWait;
   #work: Promise<void> | undefined;
 
   constructor(options: EmbeddedEngineOptions) {
     this.#options = options;
+    this.#queue = new SubmissionQueue(options.maxQueued);
     this.#finality = new FinalityWait(options.distribution.final, options.finalityTimeoutMs);
     this.info = {
       engine: "x1410-signed-blocks",
@@ -95,8 +81,8 @@ export class EmbeddedEngine implements LedgerEngine {
     }
     if (signal?.aborted) throw refusal(ErrorReason.LEDGER_UNAVAILABLE, "aborted");
     const opened = envelopes.map((bytes) => openTransaction(bytes, chain.trust.admitting(time)));
-    this.#assertRoom(opened.flatMap((one) => ("rejection" in one ? [] : [one])));
-    const entries = opened.map((one) => ("rejection" in one ? undefined : this.#enqueue(one)));
+    this.#queue.assertRoom(opened.flatMap((one) => ("rejection" in one ? [] : [one])));
+    const entries = opened.map((one) => ("rejection" in one ? undefined : this.#queue.add(one)));
     this.#work ??= this.#writeBlocks();
     const placements = await this.#placements(opened, entries, signal);
     await this.#settle(placements, wait, signal);
@@ -150,7 +136,7 @@ export class EmbeddedEngine implements LedgerEngine {
   /** Ends subscriptions, refuses what is still queued, and lets the block that is being written end. The database stays open. */
   async close(): Promise<void> {
     this.#closed.abort();
-    this.#refuseQueued("closed");
+    this.#queue.refuse("closed");
     this.#finality.close();
     await this.#work;
   }
@@ -196,35 +182,6 @@ export class EmbeddedEngine implements LedgerEngine {
     return this.#receipt(order.id, placement);
   }
 
-  /** Before anything is queued: a submission of which a part was would be recorded in part, and nobody would wait for that. */
-  #assertRoom(candidates: readonly SubmittedTransaction[]): void {
-    const room = (this.#options.maxQueued ?? MAX_QUEUED) - this.#queue.size;
-    if (candidates.length <= room) return;
-    const keys = new Set(candidates.map(keyOf));
-    const added = [...keys].filter((key) => this.#known(key) === undefined).length;
-    if (added === 0 || added <= room) return;
-    // Of what others have submitted already, somebody else learns what becomes of it.
-    throw refusal(added === keys.size ? ErrorReason.LEDGER_UNAVAILABLE : ErrorReason.OUTCOME_UNKNOWN, "queue");
-  }
-
-  #known(key: string): Entry | undefined {
-    return this.#writing.get(key) ?? this.#queue.get(key);
-  }
-
-  #enqueue(candidate: SubmittedTransaction): Entry {
-    const key = keyOf(candidate);
-    const known = this.#known(key);
-    if (known !== undefined) {
-      known.waiting += 1;
-      return known;
-    }
-    const entry: Entry = { key, candidate, placed: Promise.withResolvers(), waiting: 1 };
-    // Whoever waits handles a failure; one who gave up must not turn it into an unhandled rejection.
-    entry.placed.promise.catch(() => undefined);
-    this.#queue.set(key, entry);
-    return entry;
-  }
-
   async #placements(
     opened: readonly ({ readonly id: string } | { readonly rejection: RejectionReason })[],
     entries: readonly (Entry | undefined)[],
@@ -238,7 +195,7 @@ export class EmbeddedEngine implements LedgerEngine {
     );
     if (signal === undefined) return all;
     const aborted = Promise.withResolvers<never>();
-    const abort = (): void => aborted.reject(this.#giveUp(entries));
+    const abort = (): void => aborted.reject(this.#queue.giveUp(entries));
     signal.addEventListener("abort", abort, { once: true });
     try {
       return await Promise.race([all, aborted.promise]);
@@ -247,31 +204,17 @@ export class EmbeddedEngine implements LedgerEngine {
     }
   }
 
-  /** Takes back what is still queued and nobody else waits for; where all of it could be taken back, nothing was recorded. */
-  #giveUp(entries: readonly (Entry | undefined)[]): Error {
-    let all = true;
-    for (const entry of entries) {
-      if (entry === undefined) continue;
-      entry.waiting -= 1;
-      const { key } = entry;
-      if (entry.waiting === 0 && this.#queue.get(key) === entry) this.#queue.delete(key);
-      else all = false;
-    }
-    return refusal(all ? ErrorReason.LEDGER_UNAVAILABLE : ErrorReason.OUTCOME_UNKNOWN, "aborted");
-  }
-
   async #writeBlocks(): Promise<void> {
     // One turn of the event loop: submissions that arrived together share the first block.
     await nextTick();
     while (this.#queue.size > 0) {
       if (!(await this.#quorumFollows())) {
         // Nothing of what is still queued was written, so this is a plain no; who waits for a block that was written learns OUTCOME_UNKNOWN.
-        this.#refuseQueued("quorum");
+        this.#queue.refuse("quorum");
         continue;
       }
-      this.#take();
-      await this.#writeBlock([...this.#writing.values()]);
-      this.#writing.clear();
+      await this.#writeBlock(this.#queue.take());
+      this.#queue.written();
     }
     this.#work = undefined;
   }
@@ -282,22 +225,6 @@ export class EmbeddedEngine implements LedgerEngine {
    */
   async #quorumFollows(): Promise<boolean> {
     return this.#finality.beyond(this.#options.chain.head.height - AHEAD_OF_QUORUM - 1n);
-  }
-
-  #refuseQueued(why: string): void {
-    for (const { placed } of this.#queue.values()) placed.reject(refusal(ErrorReason.LEDGER_UNAVAILABLE, why));
-    this.#queue.clear();
-  }
-
-  #take(): void {
-    let bytes = 0;
-    for (const [key, entry] of this.#queue) {
-      bytes += entry.candidate.bytes.length;
-      if (this.#writing.size > 0 && bytes > MAX_BLOCK_BYTES) return;
-      this.#queue.delete(key);
-      this.#writing.set(key, entry);
-      if (this.#writing.size >= MAX_BLOCK_TRANSACTIONS) return;
-    }
   }
 
   async #writeBlock(entries: readonly Entry[]): Promise<void> {
@@ -399,10 +326,6 @@ export class EmbeddedEngine implements LedgerEngine {
     const final = height <= distribution.final.height;
     return committedOf(block, final ? Finality.FINAL : Finality.INCLUDED, receipts);
   }
-}
-
-function keyOf({ bytes }: SubmittedTransaction): string {
-  return Buffer.from(sha256(bytes)).toString("hex");
 }
 
 /** All placements; a failure of some says that nothing was recorded only where nothing of the submission was. */
