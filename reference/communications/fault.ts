@@ -10,12 +10,17 @@ import { refusal } from "./refusal.ts";
  */
 export function errorForCaller(cause: unknown, where: string, log: Log): ConnectError {
   if (cause instanceof ConnectError) return cause;
-  const storage = isStorageFailure(cause);
-  log.error(storage ? "storage failed" : "fault", {
+  tellFault(cause, where, log);
+  return refusal(isStorageFailure(cause) ? ErrorReason.STORAGE_UNAVAILABLE : ErrorReason.INTERNAL_FAULT);
+}
+
+/** For whoever answers such a failure with a reason of its own, or goes on after it: a ConnectError says what it is, anything else is logged. */
+export function tellFault(cause: unknown, where: string, log: Log): void {
+  if (cause instanceof ConnectError) return;
+  log.error(isStorageFailure(cause) ? "storage failed" : "fault", {
     method: where,
     cause: cause instanceof Error ? (cause.stack ?? cause.message) : String(cause),
   });
-  return refusal(storage ? ErrorReason.STORAGE_UNAVAILABLE : ErrorReason.INTERNAL_FAULT);
 }
 
 /** Of the file system, of LevelDB, and of a database that is being opened anew after one of these. */

@@ -1,9 +1,18 @@
 // What a node finds on its disk: torn, altered, foreign, full.
-import { readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { ConnectError } from "@connectrpc/connect";
 import { Level } from "level";
-import { afterAll, afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { TransactionOutcome } from "../../gen/x1410/v1/ledger_pb.ts";
 import { reasonOf } from "../communications/refusal.ts";
@@ -221,5 +230,35 @@ describe("failing writes", () => {
     Object.assign(db, { open });
     await submit(engine, signed);
     expect((await engine.head()).height).toBe(2n);
+  });
+
+  test("without room to open the database anew it stays open: reads go on, and writes once there is room", async () => {
+    const { engine } = await node.start();
+    const known = await submit(engine);
+    const inTheWay = join(network.directory, "room");
+    mkdirSync(inTheWay);
+    failNextWrite(node.db, false);
+    const signed = sign();
+    const unknown = await engine.submit([signed.envelope]).catch(ConnectError.from);
+    expect(reasonOf(unknown)).toBe(ErrorReason.OUTCOME_UNKNOWN);
+    const refused = await engine.submit([sign().envelope]).catch(ConnectError.from);
+    expect(reasonOf(refused)).toBe(ErrorReason.LEDGER_UNAVAILABLE);
+    expect((await engine.get(known))?.transactionId).toBe(known);
+    rmdirSync(inTheWay);
+    await submit(engine, signed);
+    expect((await engine.head()).height).toBe(2n);
+  });
+
+  test("where it does not open it is tried again, and reads come back by themselves", async () => {
+    const { engine } = await node.start();
+    const known = await submit(engine);
+    failNextWrite(node.db, false);
+    vi.spyOn(node.db, "open").mockRejectedValueOnce(new Error("not yet"));
+    const unknown = await engine.submit([sign().envelope]).catch(ConnectError.from);
+    expect(reasonOf(unknown)).toBe(ErrorReason.OUTCOME_UNKNOWN);
+    const away = await engine.get(known).catch(ConnectError.from);
+    expect(reasonOf(away)).toBe(ErrorReason.LEDGER_UNAVAILABLE);
+    const found = () => engine.get(known).catch(() => undefined);
+    await expect.poll(found, { interval: 20, timeout: 10_000 }).toMatchObject({ transactionId: known });
   });
 });

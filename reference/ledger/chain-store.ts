@@ -7,7 +7,10 @@ import type { Level } from "level";
 import { type SignedEnvelope, SignedEnvelopeSchema } from "../../gen/x1410/v1/envelope_pb.ts";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { type Block, BlockSchema } from "../../gen/x1410/v1/ledger_pb.ts";
+import { tellFault } from "../communications/fault.ts";
+import { type Log, silentLog } from "../communications/log.ts";
 import { refusal } from "../communications/refusal.ts";
+import { assertRoomToReopen } from "../store/room.ts";
 import {
   beforeFirstBlock,
   type ChainHead,
@@ -22,6 +25,13 @@ import { LedgerState, type StateReader, stateKeyEncoding } from "./ledger-state.
 import { merkleRoot } from "./merkle.ts";
 
 type Part = BlockIndex;
+
+interface Put {
+  readonly type: "put";
+  readonly sublevel: Part;
+  readonly key: string;
+  readonly value: Uint8Array;
+}
 
 /** The store is not what this node wrote. The node refuses to start on it, or stops: an operator restores it or lets it catch up anew. */
 export class LedgerStoreFault extends Error {
@@ -66,17 +76,23 @@ export interface BlockEvidence {
 export class ChainStore implements StateReader {
   readonly #db: Level;
   readonly #networkId: string;
+  readonly #log: Log;
   #blocks: BlockArchive;
   #state: Part;
   #meta: Part;
   #receipts: Part;
   #head: ChainHead = beforeFirstBlock;
   #final = 0n;
+  /** Set where a write failed: a piece of it may lie in LevelDB's log, and a restart finds nothing of what is written behind that. */
+  #torn = false;
+  /** Set while the database is closed, or does not open. */
+  #away = false;
   #keeping: Promise<void> | undefined;
 
-  private constructor(db: Level, networkId: string) {
+  private constructor(db: Level, networkId: string, log: Log) {
     this.#db = db;
     this.#networkId = networkId;
+    this.#log = log;
     [this.#blocks, this.#state, this.#meta, this.#receipts] = partsOf(db);
   }
 
@@ -84,8 +100,8 @@ export class ChainStore implements StateReader {
    * Opens the store in a database that belongs to the ledger alone, and checks that its end fits together.
    * @throws LedgerStoreFault where it does not, or is another network's; Level's own error where LevelDB cannot open it
    */
-  static async open(db: Level, networkId: string): Promise<ChainStore> {
-    const store = new ChainStore(db, networkId);
+  static async open(db: Level, networkId: string, log: Log = silentLog): Promise<ChainStore> {
+    const store = new ChainStore(db, networkId, log);
     await db.open();
     try {
       await store.#load();
@@ -102,13 +118,32 @@ export class ChainStore implements StateReader {
     await this.#blocks.close();
   }
 
-  /** After a failed write nobody knows what is on disk: opens the database anew and believes what is there. */
+  /** Whether a write failed, whichever: nothing more is written before `reopen`. */
+  get torn(): boolean {
+    return this.#torn;
+  }
+
+  /** Set where `reopen` could not open it again: there are no reads either until it can. */
+  get away(): boolean {
+    return this.#away;
+  }
+
+  /**
+   * After a failed write nobody knows what is on disk: opens the database anew and believes what is there. Without room for that it is left
+   * open, for reads.
+   */
   async reopen(): Promise<void> {
+    if (!this.#away) await assertRoomToReopen(this.#db.location);
+    this.#away = true;
+    const known = this.#final;
     await this.close();
     await this.#db.close();
     await this.#db.open();
     [this.#blocks, this.#state, this.#meta, this.#receipts] = partsOf(this.#db);
     await this.#load();
+    this.#torn = false;
+    this.#away = false;
+    this.noteFinal(known);
   }
 
   get head(): ChainHead {
@@ -150,7 +185,7 @@ export class ChainStore implements StateReader {
 
   /**
    * Makes a verified block the new head; its receipts and what is final with it are part of the same write. Durable once this resolves. After a
-   * failure call `reopen` before anything else.
+   * failure the store is `torn`.
    */
   async append(
     block: Block,
@@ -164,8 +199,8 @@ export class ChainStore implements StateReader {
       height: String(head.height),
       hash: Buffer.from(head.hash).toString("hex"),
     };
-    const entry = await this.#blocks.write(head.height, encodeBlock(block));
-    const operations: { type: "put"; sublevel: Part; key: string; value: Uint8Array }[] = [
+    const entry = await this.#durable(() => this.#blocks.write(head.height, encodeBlock(block)));
+    const operations: Put[] = [
       { type: "put", sublevel: this.#blocks.index, ...entry },
       { type: "put", sublevel: this.#meta, key: HEAD, value: Buffer.from(JSON.stringify(record)) },
       { type: "put", sublevel: this.#meta, key: FINAL, value: Buffer.from(String(final)) },
@@ -175,7 +210,7 @@ export class ChainStore implements StateReader {
       operations.push({ type: "put", sublevel: this.#receipts, key: receiptKey(head.height, node), value });
     }
     for (const [key, value] of changes) operations.push({ type: "put", sublevel: this.#state, key, value });
-    await this.#db.batch<string, Uint8Array>(operations, { sync: true });
+    await this.#write(operations, { sync: true });
     this.#blocks.wrote(entry);
     this.#head = head;
     if (final > this.#final) this.#final = final;
@@ -183,7 +218,8 @@ export class ChainStore implements StateReader {
 
   /** Keeps a node's signed BlockReceipt. Not synced: a lost one is asked for again. */
   async putReceipt(height: bigint, node: string, receipt: SignedEnvelope): Promise<void> {
-    await this.#receipts.put(receiptKey(height, node), toBinary(SignedEnvelopeSchema, receipt), binary);
+    const value = toBinary(SignedEnvelopeSchema, receipt);
+    await this.#write([{ type: "put", sublevel: this.#receipts, key: receiptKey(height, node), value }]);
   }
 
   async receipts(height: bigint): Promise<SignedEnvelope[]> {
@@ -234,12 +270,33 @@ export class ChainStore implements StateReader {
     try {
       for (let kept = 0n; kept < this.#final; ) {
         const height = this.#final;
-        await this.#meta.put(FINAL, Buffer.from(String(height)), binary);
+        const value = Buffer.from(String(height));
+        await this.#write([{ type: "put", sublevel: this.#meta, key: FINAL, value }]);
         kept = height;
       }
-    } catch {
-      // No room, or the database is being opened anew.
+    } catch (cause) {
+      // Tried again once the database has been opened anew.
+      tellFault(cause, "keep what is final", this.#log);
     }
+  }
+
+  /** Every write goes this way. */
+  #write(operations: Put[], options: { readonly sync?: boolean } = {}): Promise<void> {
+    return this.#durable(() => this.#db.batch<string, Uint8Array>(operations, options));
+  }
+
+  async #durable<T>(write: () => Promise<T>): Promise<T> {
+    if (this.#torn) throw refusal(ErrorReason.LEDGER_UNAVAILABLE, "store");
+    let result: T;
+    try {
+      result = await write();
+    } catch (cause) {
+      this.#torn = true;
+      throw cause;
+    }
+    // It may lie behind the piece of another, which failed meanwhile: nobody may rely on it, nor on that it is not there.
+    if (this.#torn) throw Object.assign(new Error("another write has failed"), { code: "EIO" });
+    return result;
   }
 
   async #openBlocks(height: bigint): Promise<void> {

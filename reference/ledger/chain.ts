@@ -5,6 +5,7 @@ import { type Block, type ChangeProposer, RejectionReason, type SmartContract } 
 import { KeyedMutex } from "../communications/keyed-mutex.ts";
 import { refusal } from "../communications/refusal.ts";
 import type { Signer } from "../envelope/signer.ts";
+import { REOPEN_RETRY_MS } from "../store/room.ts";
 import { type ChainHead, decodeHeader, formBlock, headOf } from "./block.ts";
 import {
   BlockFault,
@@ -14,7 +15,7 @@ import {
   verifyBlock,
   verifyHeader,
 } from "./block-verification.ts";
-import type { BlockEvidence, ChainStore } from "./chain-store.ts";
+import { type BlockEvidence, type ChainStore, LedgerStoreFault } from "./chain-store.ts";
 import { applyTransaction, takeoverOf } from "./contract-rules.ts";
 import { HeightWatch } from "./height-watch.ts";
 import { LedgerState, type TransactionPlace } from "./ledger-state.ts";
@@ -46,8 +47,8 @@ export class Chain {
   readonly #finalOnceStored: boolean;
   /** One block at a time. */
   readonly #mutex = new KeyedMutex();
-  /** Set where a write failed: nothing is read or written before the store has been opened anew. */
-  #unsure = false;
+  #retry: NodeJS.Timeout | undefined;
+  #closed = false;
 
   constructor({ store, networkId, firstProposer, trust, finalOnceStored = false }: ChainOptions) {
     this.#store = store;
@@ -114,7 +115,7 @@ export class Chain {
    */
   propose(candidates: readonly SubmittedTransaction[], signer: Signer, now: Date): Promise<Placement[]> {
     return this.#mutex.run("append", async () => {
-      if (this.#unsure) throw refusal(ErrorReason.LEDGER_UNAVAILABLE, "store");
+      if (this.#store.torn) throw refusal(ErrorReason.LEDGER_UNAVAILABLE, "store");
       const { head: previous } = this;
       const wall = BigInt(now.getTime());
       const timeUnixMs = wall > previous.timeUnixMs ? wall : previous.timeUnixMs;
@@ -168,7 +169,7 @@ export class Chain {
     receipts: () => ReadonlyMap<string, SignedEnvelope> = () => new Map(),
   ): Promise<"stored" | "known" | "behind"> {
     return this.#mutex.run("append", async () => {
-      if (this.#unsure) throw refusal(ErrorReason.LEDGER_UNAVAILABLE, "store");
+      if (this.#store.torn) throw refusal(ErrorReason.LEDGER_UNAVAILABLE, "store");
       const height = claimedHeight(block, this.head.height + 1n);
       if (height > this.head.height + 1n) return "behind";
       if (height <= this.head.height) {
@@ -182,15 +183,38 @@ export class Chain {
     });
   }
 
-  /** Opens the store anew after a failed write. Afterwards it is known what the chain holds. */
-  recover(): Promise<void> {
-    return this.#mutex.run("append", async () => {
-      if (!this.#unsure) return;
-      await this.#store.reopen();
-      this.#unsure = false;
+  /**
+   * Opens the store anew after a failed write, as soon as there is room for that. Afterwards it is known what the chain holds. Before anything
+   * that writes to the store.
+   */
+  async recover(): Promise<void> {
+    // Without its turn: who has nothing to mend does not wait for the block that is being written.
+    if (!this.#store.torn) return;
+    await this.#mutex.run("append", async () => {
+      if (!this.#store.torn || this.#closed) return;
+      try {
+        await this.#store.reopen();
+      } catch (cause) {
+        // Reads need it too, and come back by themselves; not from a store that is damaged.
+        if (this.#store.away && !(cause instanceof LedgerStoreFault)) this.#recoverLater();
+        throw cause;
+      }
       this.#named = new LedgerState(this.#store).proposer();
       this.height.advance(this.head.height);
     });
+  }
+
+  /** Ends waiting for its height, and its work on the store. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#retry);
+    this.height.close();
+    await this.#mutex.run("append", () => undefined);
+  }
+
+  #recoverLater(): void {
+    clearTimeout(this.#retry);
+    if (!this.#closed) this.#retry = setTimeout(() => void this.recover().catch(() => undefined), REOPEN_RETRY_MS);
   }
 
   #predecessor(): Predecessor {
@@ -213,12 +237,7 @@ export class Chain {
     changes: ReadonlyMap<string, Uint8Array>,
     evidence?: BlockEvidence,
   ): Promise<void> {
-    try {
-      await this.#store.append(block, head, changes, evidence);
-    } catch (cause) {
-      this.#unsure = true;
-      throw cause;
-    }
+    await this.#store.append(block, head, changes, evidence);
     this.#named = new LedgerState(this.#store).proposer();
     this.height.advance(head.height);
   }

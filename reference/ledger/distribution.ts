@@ -4,6 +4,8 @@ import { setTimeout as pause } from "node:timers/promises";
 import type { Client } from "@connectrpc/connect";
 import type { SignedEnvelope } from "../../gen/x1410/v1/envelope_pb.ts";
 import type { LedgerService } from "../../gen/x1410/v1/ledger_service_pb.ts";
+import { tellFault } from "../communications/fault.ts";
+import { type Log, silentLog } from "../communications/log.ts";
 import { decodeEnvelope, decodeHeader, transactionIdOf } from "./block.ts";
 import { receiptsThatHold, verifyReceiptBy } from "./block-receipt.ts";
 import type { Chain } from "./chain.ts";
@@ -24,6 +26,7 @@ export interface DistributionOptions {
   /** Nodes that must hold a block, this one included. */
   readonly quorum: number;
   readonly trust: LedgerTrust;
+  readonly log?: Log;
   /** For the answer to one block. Default 10 s. */
   readonly timeoutMs?: number;
   /** Between attempts at a node that fails, doubled up to 32 times this. Default 50 ms. */
@@ -32,6 +35,8 @@ export interface DistributionOptions {
 
 const TIMEOUT_MS = 10_000;
 const RETRY_MS = 50;
+/** Between attempts, in times of the first pause. */
+const LONGEST_PAUSE = 32;
 /** Blocks between what a node is known to hold and the newest, from which on it is asked before it is handed all of them. */
 const FAR_BEHIND = 16n;
 /** The proposer and a follower together. */
@@ -103,11 +108,12 @@ export class Distribution {
         newestFirst = false;
         next = await this.#hand(peer, height);
         wait = retryMs;
-      } catch {
+      } catch (cause) {
+        this.#tell(cause);
         newestFirst = true;
         // Away, or it refuses: final needs a quorum, not this node. Its own status says why it refuses.
         await pause(wait, undefined, { signal }).catch(() => undefined);
-        wait = Math.min(wait * 2, retryMs * 32);
+        wait = Math.min(wait * 2, retryMs * LONGEST_PAUSE);
       }
     }
   }
@@ -128,6 +134,7 @@ export class Distribution {
     const header = block.header?.payload ?? new Uint8Array();
     const shows = this.#verifiedReceipt(receipt, header, peer);
     if (shows) {
+      await chain.recover();
       await store.putReceipt(height, peer.identity, receipt);
       if (height > (this.#held.get(peer.identity) ?? 0n)) this.#held.set(peer.identity, height);
     }
@@ -152,9 +159,16 @@ export class Distribution {
     const { chain, store } = this.#options;
     const { height, proposer } = decodeHeader(header);
     for (const [node, receipt] of receiptsThatHold(receipts, header, chain.trust)) {
+      await chain.recover();
       await store.putReceipt(height, node, receipt);
     }
     return new Set([proposer, ...(await store.holders(height))]).size;
+  }
+
+  /** What a node answers says itself what it is, and closing ends what is under way. */
+  #tell(cause: unknown): void {
+    const { log = silentLog } = this.#options;
+    if (!this.#ended.signal.aborted) tellFault(cause, "distribute", log);
   }
 
   /** A chain that is held up to a height is held below it too. */
@@ -177,6 +191,7 @@ export class Distribution {
     const { chain, peers, timeoutMs = TIMEOUT_MS, retryMs = RETRY_MS } = this.#options;
     const { signal } = this.#ended;
     let asked = 0n;
+    let wait = retryMs;
     while (!signal.aborted) {
       try {
         await chain.height.beyond(this.final.height, signal);
@@ -189,10 +204,13 @@ export class Distribution {
           // Those in between were asked for once; the newest again, until there are enough.
           if (this.final.height < asked) asked -= 1n;
         }
-      } catch {
+        wait = retryMs;
+      } catch (cause) {
+        this.#tell(cause);
         // The proposer is away: what is final stays what it was.
+        wait = Math.min(wait * 2, retryMs * LONGEST_PAUSE);
       }
-      await pause(retryMs, undefined, { signal }).catch(() => undefined);
+      await pause(wait, undefined, { signal }).catch(() => undefined);
     }
   }
 

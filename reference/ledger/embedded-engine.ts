@@ -11,6 +11,8 @@ import {
   type TransactionReceipt,
   TransactionReceiptSchema,
 } from "../../gen/x1410/v1/ledger_pb.ts";
+import { tellFault } from "../communications/fault.ts";
+import { type Log, silentLog } from "../communications/log.ts";
 import { reasonOf, refusal, subjectOf } from "../communications/refusal.ts";
 import type { Signer } from "../envelope/signer.ts";
 import { blockHash } from "./block.ts";
@@ -22,7 +24,7 @@ import type { Distribution } from "./distribution.ts";
 import type { Committed, Cursor, EngineInfo, LedgerEngine, LedgerHead } from "./engine.ts";
 import { FinalityWait } from "./finality-wait.ts";
 import type { TransactionPlace } from "./ledger-state.ts";
-import { sha256 } from "./merkle.ts";
+import { type Entry, SubmissionQueue } from "./submission-queue.ts";
 
 export interface EmbeddedEngineOptions {
   readonly chain: Chain;
@@ -30,41 +32,30 @@ export interface EmbeddedEngineOptions {
   readonly signer: Signer;
   readonly quorum: number;
   readonly now: () => Date;
+  readonly log?: Log;
   /** How long a submission waits for the quorum before its outcome counts as unknown. Default 10 s. */
   readonly finalityTimeoutMs?: number;
+  /** Transactions that may wait for a block. Default 65,536. */
+  readonly maxQueued?: number;
   /** Why this node takes no writes; undefined where it does. */
   readonly stopped?: () => string | undefined;
 }
 
-interface Entry {
-  readonly key: string;
-  readonly candidate: SubmittedTransaction;
-  readonly placed: PromiseWithResolvers<Placement>;
-  /** Submissions that wait for it; withdrawn from the queue when the last one gives up. */
-  waiting: number;
-}
-
 const MAX_BATCH = 1024;
 const MAX_TRANSACTION_BYTES = 65_536;
-const MAX_BLOCK_TRANSACTIONS = 4096;
-/** A block is one message between nodes and stays well below their limit for one. */
-const MAX_BLOCK_BYTES = 2 * 1024 * 1024;
-const MAX_QUEUED = 65_536;
 const AHEAD_OF_QUORUM = 1n;
 
 export class EmbeddedEngine implements LedgerEngine {
   readonly info: EngineInfo;
   readonly #options: EmbeddedEngineOptions;
   readonly #closed = new AbortController();
-  /** By the hash of all bytes, in order of arrival: another signature around the same payload is somebody else's, and may be worth nothing. */
-  readonly #queue = new Map<string, Entry>();
-  /** Those in the block that is being written. */
-  readonly #writing = new Map<string, Entry>();
+  readonly #queue: SubmissionQueue;
   readonly #finality: FinalityWait;
   #work: Promise<void> | undefined;
 
   constructor(options: EmbeddedEngineOptions) {
     this.#options = options;
+    this.#queue = new SubmissionQueue(options.maxQueued);
     this.#finality = new FinalityWait(options.distribution.final, options.finalityTimeoutMs);
     this.info = {
       engine: "x1410-signed-blocks",
@@ -90,7 +81,8 @@ export class EmbeddedEngine implements LedgerEngine {
     }
     if (signal?.aborted) throw refusal(ErrorReason.LEDGER_UNAVAILABLE, "aborted");
     const opened = envelopes.map((bytes) => openTransaction(bytes, chain.trust.admitting(time)));
-    const entries = opened.map((one) => ("rejection" in one ? undefined : this.#enqueue(one)));
+    this.#queue.assertRoom(opened.flatMap((one) => ("rejection" in one ? [] : [one])));
+    const entries = opened.map((one) => ("rejection" in one ? undefined : this.#queue.add(one)));
     this.#work ??= this.#writeBlocks();
     const placements = await this.#placements(opened, entries, signal);
     await this.#settle(placements, wait, signal);
@@ -144,7 +136,7 @@ export class EmbeddedEngine implements LedgerEngine {
   /** Ends subscriptions, refuses what is still queued, and lets the block that is being written end. The database stays open. */
   async close(): Promise<void> {
     this.#closed.abort();
-    this.#refuseQueued("closed");
+    this.#queue.refuse("closed");
     this.#finality.close();
     await this.#work;
   }
@@ -180,6 +172,7 @@ export class EmbeddedEngine implements LedgerEngine {
       await chain.recover();
       placements = await chain.propose([order], signer, now());
     } catch (cause) {
+      this.#tell(cause);
       throw reasonOf(cause) === ErrorReason.LEDGER_UNAVAILABLE ? cause : refusal(ErrorReason.OUTCOME_UNKNOWN, "store");
     }
     distribution.distribute(chain.head.height);
@@ -187,21 +180,6 @@ export class EmbeddedEngine implements LedgerEngine {
     // A "no" needs no quorum: whatever becomes of the newest blocks, nobody else was given the order.
     if ("height" in placement) await this.#settle(placements, wait, signal);
     return this.#receipt(order.id, placement);
-  }
-
-  #enqueue(candidate: SubmittedTransaction): Entry {
-    const key = Buffer.from(sha256(candidate.bytes)).toString("hex");
-    const known = this.#writing.get(key) ?? this.#queue.get(key);
-    if (known !== undefined) {
-      known.waiting += 1;
-      return known;
-    }
-    if (this.#queue.size >= MAX_QUEUED) throw refusal(ErrorReason.LEDGER_UNAVAILABLE, "queue");
-    const entry: Entry = { key, candidate, placed: Promise.withResolvers(), waiting: 1 };
-    // Whoever waits handles a failure; one who gave up must not turn it into an unhandled rejection.
-    entry.placed.promise.catch(() => undefined);
-    this.#queue.set(key, entry);
-    return entry;
   }
 
   async #placements(
@@ -217,7 +195,7 @@ export class EmbeddedEngine implements LedgerEngine {
     );
     if (signal === undefined) return all;
     const aborted = Promise.withResolvers<never>();
-    const abort = (): void => aborted.reject(this.#giveUp(entries));
+    const abort = (): void => aborted.reject(this.#queue.giveUp(entries));
     signal.addEventListener("abort", abort, { once: true });
     try {
       return await Promise.race([all, aborted.promise]);
@@ -226,31 +204,17 @@ export class EmbeddedEngine implements LedgerEngine {
     }
   }
 
-  /** Takes back what is still queued and nobody else waits for; where all of it could be taken back, nothing was recorded. */
-  #giveUp(entries: readonly (Entry | undefined)[]): Error {
-    let all = true;
-    for (const entry of entries) {
-      if (entry === undefined) continue;
-      entry.waiting -= 1;
-      const { key } = entry;
-      if (entry.waiting === 0 && this.#queue.get(key) === entry) this.#queue.delete(key);
-      else all = false;
-    }
-    return refusal(all ? ErrorReason.LEDGER_UNAVAILABLE : ErrorReason.OUTCOME_UNKNOWN, "aborted");
-  }
-
   async #writeBlocks(): Promise<void> {
     // One turn of the event loop: submissions that arrived together share the first block.
     await nextTick();
     while (this.#queue.size > 0) {
       if (!(await this.#quorumFollows())) {
         // Nothing of what is still queued was written, so this is a plain no; who waits for a block that was written learns OUTCOME_UNKNOWN.
-        this.#refuseQueued("quorum");
+        this.#queue.refuse("quorum");
         continue;
       }
-      this.#take();
-      await this.#writeBlock([...this.#writing.values()]);
-      this.#writing.clear();
+      await this.#writeBlock(this.#queue.take());
+      this.#queue.written();
     }
     this.#work = undefined;
   }
@@ -263,22 +227,6 @@ export class EmbeddedEngine implements LedgerEngine {
     return this.#finality.beyond(this.#options.chain.head.height - AHEAD_OF_QUORUM - 1n);
   }
 
-  #refuseQueued(why: string): void {
-    for (const { placed } of this.#queue.values()) placed.reject(refusal(ErrorReason.LEDGER_UNAVAILABLE, why));
-    this.#queue.clear();
-  }
-
-  #take(): void {
-    let bytes = 0;
-    for (const [key, entry] of this.#queue) {
-      bytes += entry.candidate.bytes.length;
-      if (this.#writing.size > 0 && bytes > MAX_BLOCK_BYTES) return;
-      this.#queue.delete(key);
-      this.#writing.set(key, entry);
-      if (this.#writing.size >= MAX_BLOCK_TRANSACTIONS) return;
-    }
-  }
-
   async #writeBlock(entries: readonly Entry[]): Promise<void> {
     const { chain, distribution, signer, now } = this.#options;
     const refuse = (reason: ErrorReason, subject: string): void => {
@@ -287,7 +235,8 @@ export class EmbeddedEngine implements LedgerEngine {
     try {
       await chain.recover();
       this.#assertProposing();
-    } catch {
+    } catch (cause) {
+      this.#tell(cause);
       return refuse(ErrorReason.LEDGER_UNAVAILABLE, "store");
     }
     try {
@@ -296,6 +245,7 @@ export class EmbeddedEngine implements LedgerEngine {
       distribution.distribute(chain.head.height);
       for (const [index, placement] of placements.entries()) entries[index]?.placed.resolve(placement);
     } catch (cause) {
+      this.#tell(cause);
       if (reasonOf(cause) === ErrorReason.LEDGER_UNAVAILABLE)
         return refuse(ErrorReason.LEDGER_UNAVAILABLE, subjectOf(cause));
       await this.#settleAfterFailure(entries, refuse);
@@ -316,9 +266,15 @@ export class EmbeddedEngine implements LedgerEngine {
         if (place === undefined) placed.reject(refusal(ErrorReason.LEDGER_UNAVAILABLE, "store"));
         else placed.resolve(place);
       }
-    } catch {
+    } catch (cause) {
+      this.#tell(cause);
       refuse(ErrorReason.OUTCOME_UNKNOWN, "store");
     }
+  }
+
+  /** Callers learn only that the store takes nothing; why, whoever runs the node. */
+  #tell(cause: unknown): void {
+    tellFault(cause, "propose", this.#options.log ?? silentLog);
   }
 
   /**

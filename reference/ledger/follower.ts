@@ -5,6 +5,8 @@ import type { SignedEnvelope } from "../../gen/x1410/v1/envelope_pb.ts";
 import { ErrorReason } from "../../gen/x1410/v1/error_pb.ts";
 import { type Block, BlockHeaderSchema } from "../../gen/x1410/v1/ledger_pb.ts";
 import { type DistributeBlockResponse, DistributeBlockResponseSchema } from "../../gen/x1410/v1/ledger_service_pb.ts";
+import { tellFault } from "../communications/fault.ts";
+import type { Log } from "../communications/log.ts";
 import { refusal } from "../communications/refusal.ts";
 import { payloadTypeOf } from "../envelope/sign.ts";
 import { SKEW_MS } from "../envelope/signed-request.ts";
@@ -24,6 +26,7 @@ export interface FollowerOptions {
   readonly peers: readonly LedgerPeer[];
   readonly signer: Signer;
   readonly now: () => Date;
+  readonly log: Log;
 }
 
 /** Why a node accepts no more blocks. */
@@ -150,6 +153,7 @@ export class Follower {
         if (contradicts) this.#halt(cause.height, cause.message);
         throw refusal(ErrorReason.BLOCK_INVALID, `block ${cause.height}: ${cause.fault}`);
       }
+      tellFault(cause, "accept", this.#options.log);
       if (cause instanceof LedgerStoreFault) this.#halt(cause.height, cause.message);
       throw refusal(ErrorReason.LEDGER_UNAVAILABLE, "store");
     }

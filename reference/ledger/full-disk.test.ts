@@ -80,6 +80,7 @@ test.skipIf(!mounted)(
         const refused = await engine.submit([sign().envelope]).catch(ConnectError.from);
         expect(reasonOf(refused)).toBe(ErrorReason.LEDGER_UNAVAILABLE);
       }
+      for (const id of acknowledged) expect((await engine.get(id))?.transactionId).toBe(id);
       unlinkSync(ballast);
       const [receipt] = await engine.submit([full.refused.envelope]);
       expect(receipt?.outcome).toBe(TransactionOutcome.ACCEPTED);

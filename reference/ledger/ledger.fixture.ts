@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
 import { Level } from "level";
 import { fingerprintOf } from "../../certs/identity.ts";
 import { NetworkParametersSchema } from "../../gen/x1410/v1/ledger_pb.ts";
@@ -196,6 +197,6 @@ export async function storedBlock({ blocks }: StoredParts, height: bigint): Prom
 }
 
 function live({ running, name }: FixtureNode): LedgerNode {
-  if (running === undefined) throw new TypeError(`${name} is down`);
+  if (running === undefined) throw new ConnectError(`${name} is down`, Code.Unavailable);
   return running;
 }

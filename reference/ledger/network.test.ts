@@ -1,4 +1,5 @@
 // Several nodes: one chain on all of them, what a caller learns when the quorum is short, and what they stream.
+import { Code, ConnectError } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
 import { Finality, RejectionReason, TransactionOutcome } from "../../gen/x1410/v1/ledger_pb.ts";
 import { decodeHeader } from "./block.ts";
@@ -138,6 +139,36 @@ describe("evidence of the quorum", () => {
   });
 });
 
+test("who subscribes is shown the quorum's receipts also of blocks that were under way when they became final", async () => {
+  const [first, second] = create3();
+  await first.start();
+  const ids: string[] = [];
+  for (let turn = 0; turn < 2; turn++) {
+    const signed = sign();
+    await engineOf(first).submit([signed.envelope], { wait: Finality.INCLUDED });
+    ids.push(signed.transactionId);
+  }
+  const { ledger, contracts } = network.remote(first, network.management.identity);
+  /** Both blocks are on their way before either is final. */
+  async function* early(...call: Parameters<typeof ledger.streamBlocks>) {
+    const received = [];
+    for await (const one of ledger.streamBlocks(...call)) if (received.push(one) === ids.length) break;
+    await second.start();
+    await expect.poll(async () => (await engineOf(first).head()).finalHeight, { timeout: 10_000 }).toBe(2n);
+    yield* received;
+  }
+  const nodes = [{ ledger: { ...ledger, streamBlocks: early }, contracts }];
+  const remote = new RemoteEngine({ networkId, nodes, retryMs: 10 });
+  const shown: string[] = [];
+  for await (const committed of remote.subscribe({ signal: AbortSignal.timeout(20_000) })) {
+    expect(verifyCommitted(committed, network.trust, networkId, 2)).toMatchObject({ valid: true });
+    shown.push(committed.transactionId);
+    if (shown.length === ids.length) break;
+  }
+  expect(shown).toEqual(ids);
+  await remote.close();
+});
+
 describe("the quorum", () => {
   test("short of it the outcome is unknown, never a yes or a no; the identical bytes give the answer later", async () => {
     const [first, second] = create3();
@@ -198,6 +229,49 @@ describe("the quorum", () => {
     await expect.poll(async () => (await engineOf(first).head()).finalHeight, { timeout: 10_000 }).toBe(2n);
     const [receipt] = await engineOf(first).submit([third.envelope]);
     expect(receipt).toMatchObject({ outcome: TransactionOutcome.ACCEPTED, blockHeight: 3n });
+  });
+
+  test("what finds no room in the queue is refused as a whole, and nothing of it recorded", async () => {
+    const [first, second] = create3();
+    await first.start({ maxQueued: 2 });
+    for (let turn = 0; turn < 2; turn++) {
+      await engineOf(first).submit([sign().envelope], { wait: Finality.INCLUDED });
+    }
+    const queued = sign();
+    const waiting = engineOf(first).submit([queued.envelope]);
+    const two = [sign(), sign()];
+    const envelopes = two.map(({ envelope }) => envelope);
+    expect(await refusedWith(engineOf(first).submit(envelopes))).toEqual(["Unavailable", "LEDGER_UNAVAILABLE"]);
+    // Of these, one waits already, for somebody else.
+    const beside = engineOf(first).submit([queued.envelope, ...envelopes]);
+    expect(await refusedWith(beside)).toEqual(["Unavailable", "OUTCOME_UNKNOWN"]);
+    await second.start();
+    expect(await waiting).toMatchObject([{ outcome: TransactionOutcome.ACCEPTED, blockHeight: 3n }]);
+    for (const { transactionId } of two) expect(await engineOf(first).get(transactionId)).toBeUndefined();
+    const { ACCEPTED } = TransactionOutcome;
+    expect(await engineOf(first).submit(envelopes)).toMatchObject([{ outcome: ACCEPTED }, { outcome: ACCEPTED }]);
+  });
+
+  test("a follower that cannot learn from the proposer how far it is asks ever less often", async () => {
+    const [first, second, third] = create3(3);
+    const asked: number[] = [];
+    const enough = Promise.withResolvers<void>();
+    const getHead = () => {
+      if (asked.push(performance.now()) === 5) enough.resolve();
+      return Promise.reject(new ConnectError("away", Code.Unavailable));
+    };
+    await first.start();
+    const { ledger } = network.remote(first, second.identity);
+    const peers = [
+      { identity: first.identity, ledger: { ...ledger, getHead } },
+      { identity: third.identity, ledger },
+    ];
+    await second.start({ peers });
+    await engineOf(first).submit([sign().envelope], { wait: Finality.INCLUDED });
+    await enough.promise;
+    const [start = 0, ...later] = asked;
+    // 100, 200, 400 and 800 ms; at an even pace it would be 200.
+    expect((later[3] ?? 0) - start).toBeGreaterThan(1_000);
   });
 
   test("one node away costs nothing, and it catches up", async () => {

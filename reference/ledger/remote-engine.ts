@@ -200,17 +200,26 @@ export class RemoteEngine implements LedgerEngine {
 
   async *#finalBlocks(from: bigint, attempt: number, signal: AbortSignal): AsyncGenerator<FinalBlock> {
     const { ledger } = this.#node(attempt);
-    let final = 0n;
+    // What is final before the stream begins comes with the receipts that made it so; what becomes final later may be under way without them.
+    const finalBefore = await this.#finalOn(ledger, signal);
+    let final = finalBefore;
     for await (const { block, receipts } of ledger.streamBlocks({ fromHeight: from, follow: true }, { signal })) {
       if (block?.header === undefined) continue;
       const { height } = decodeHeader(block.header.payload);
-      const known = final >= height;
       while (final < height) {
         ({ finalHeight: final } = await ledger.getHead({}, this.#callOptions(signal)));
         if (final < height) await pause(FINALITY_POLL_MS, undefined, { signal });
       }
-      // What was streamed before it was final came without the receipts that made it so.
-      yield { block, receipts: known ? receipts : await this.#receiptsOf(block, ledger, signal) };
+      yield { block, receipts: height <= finalBefore ? receipts : await this.#receiptsOf(block, ledger, signal) };
+    }
+  }
+
+  async #finalOn(ledger: RemoteNode["ledger"], signal: AbortSignal): Promise<bigint> {
+    try {
+      return (await ledger.getHead({}, this.#callOptions(signal))).finalHeight;
+    } catch (cause) {
+      if (reasonOf(cause) === ErrorReason.BLOCK_NOT_FOUND) return 0n;
+      throw cause;
     }
   }
 

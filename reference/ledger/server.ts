@@ -12,6 +12,7 @@ import type {
   SystemManagementService,
 } from "../../gen/x1410/v1/ledger_service_pb.ts";
 import { compileRules } from "../communications/field-rules.ts";
+import { type Log, silentLog } from "../communications/log.ts";
 import type { Registration } from "../communications/service.ts";
 import type { Signer } from "../envelope/signer.ts";
 import { Chain } from "./chain.ts";
@@ -39,6 +40,10 @@ export interface LedgerNodeOptions {
   readonly parameters: () => NetworkParameters | Promise<NetworkParameters>;
   /** How long a submission waits for the quorum. Default 10 s. */
   readonly finalityTimeoutMs?: number;
+  /** Transactions that may wait for a block. Default 65,536. */
+  readonly maxQueued?: number;
+  /** Where the node says why it cannot write. */
+  readonly log?: Log;
 }
 
 export interface LedgerNode {
@@ -62,12 +67,12 @@ export interface LedgerNode {
  * @throws LedgerStoreFault where the store is corrupt or another network's; RangeError where the quorum cannot be reached
  */
 export async function createLedgerNode(options: LedgerNodeOptions): Promise<LedgerNode> {
-  const { db, signer, trust, networkId, peers, quorum, now, parameters } = options;
+  const { db, signer, trust, networkId, peers, quorum, now, parameters, log = silentLog } = options;
   if (!Number.isInteger(quorum) || quorum < 1 || quorum > peers.length + 1) {
     throw new RangeError(`a quorum of ${quorum} among ${peers.length + 1} nodes`);
   }
   compileRules([TransactionSchema, BlockHeaderSchema, BlockReceiptSchema]);
-  const store = await ChainStore.open(db, networkId);
+  const store = await ChainStore.open(db, networkId, log);
   const chain = new Chain({
     store,
     networkId,
@@ -75,8 +80,8 @@ export async function createLedgerNode(options: LedgerNodeOptions): Promise<Ledg
     trust: new TrustAtTime(trust),
     finalOnceStored: finalOnceStored(quorum),
   });
-  const distribution = new Distribution({ chain, store, peers, quorum, trust });
-  const follower = new Follower({ chain, distribution, peers, signer, now });
+  const distribution = new Distribution({ chain, store, peers, quorum, trust, log });
+  const follower = new Follower({ chain, distribution, peers, signer, now, log });
   let started = false;
   const engine = new EmbeddedEngine({
     chain,
@@ -84,7 +89,9 @@ export async function createLedgerNode(options: LedgerNodeOptions): Promise<Ledg
     signer,
     quorum,
     now,
+    log,
     ...(options.finalityTimeoutMs === undefined ? {} : { finalityTimeoutMs: options.finalityTimeoutMs }),
+    ...(options.maxQueued === undefined ? {} : { maxQueued: options.maxQueued }),
     stopped: () => (started ? follower.stopped?.why : "starting"),
   });
   const proposing = (): boolean => chain.mayPropose(signer) && chain.trusts(signer, BigInt(now().getTime()));
@@ -113,7 +120,7 @@ export async function createLedgerNode(options: LedgerNodeOptions): Promise<Ledg
       await follower.close();
       await engine.close();
       await distribution.close();
-      chain.height.close();
+      await chain.close();
       await store.close();
     },
   };

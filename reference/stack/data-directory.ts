@@ -102,16 +102,16 @@ export interface OpenDatabase {
 
 /**
  * Opens the database of an entity, checked as a whole or, without `contents`, in a time that does not grow with it; it goes on after failed
- * writes, unless its owner `mends` it. Where the entity's former process is still about to end, waits for it.
+ * writes, unless it is `mendedByOwner`: then it is a plain Level. Where the entity's former process is still about to end, waits for it.
  * @throws DataDirectoryError where it is in use or damaged; what is damaged is left as it is
  */
 export async function openDatabase(
   directory: string,
   {
     contents = true,
-    mends = false,
+    mendedByOwner = false,
     ...settings
-  }: { readonly contents?: boolean; readonly mends?: boolean } & DatabaseSettings = {},
+  }: { readonly contents?: boolean; readonly mendedByOwner?: boolean } & DatabaseSettings = {},
 ): Promise<OpenDatabase> {
   const path = join(directory, "db");
   // A lock of its own, since the database is looked at before LevelDB locks it, and may change it.
@@ -121,7 +121,7 @@ export async function openDatabase(
     await checkDatabase(path, { contents, closed: await checkClosed(directory) });
     await withdrawClosed(directory);
     // Not before: whoever makes a Level opens it.
-    db = mends ? new Level<string, string>(path, settings) : new MendedLevel(path, settings);
+    db = mendedByOwner ? new Level<string, string>(path, settings) : new MendedLevel(path, settings);
     await db.open();
   } catch (cause) {
     await lock.close();

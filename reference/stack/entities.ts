@@ -51,7 +51,7 @@ export const entities: Readonly<Record<ServerKind, Composer>> = {
   dss: async ({ identity, options: { directory, network, now, log } }, db) =>
     createDataStorageServer({ db, dataDirectory: directory, identity, registry: network, now, log }),
 
-  ledger: async ({ identity, signer, trust, peers, options: { network, now } }, db, { plan }) =>
+  ledger: async ({ identity, signer, trust, peers, options: { network, now, log } }, db, { plan }) =>
     createLedgerNode({
       db,
       signer,
@@ -64,6 +64,7 @@ export const entities: Readonly<Record<ServerKind, Composer>> = {
       quorum: network.parameters().quorum,
       parameters: () => network.parameters(),
       now,
+      log,
     }),
 
   dssm: async (context, db, { rotation }) => {

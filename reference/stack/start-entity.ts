@@ -73,7 +73,7 @@ export async function startEntity(given: EntityStartOptions): Promise<StartedEnt
     // A ledger only grows, and its start must not; whoever doubts what it holds has the audit. After a failed write it looks itself what it has.
     const database = await openDatabase(
       directory,
-      plan.kind === "ledger" ? { contents: false, mends: true, ...ledgerDatabase } : {},
+      plan.kind === "ledger" ? { contents: false, mendedByOwner: true, ...ledgerDatabase } : {},
     );
     closers.push(() => database.close());
     const entity = await entities[plan.kind](context, database.db, options);

@@ -1,16 +1,10 @@
 // A database that goes on after a write has failed. LevelDB leaves a piece of that write in its log and appends what comes next behind it, where a
 // restart finds neither. So nothing more goes into that log: the next write opens the database anew first, as soon as there is room for that.
 // Until then writes fail, and reads go on.
-import { open, readdir, rm, stat } from "node:fs/promises";
-import { dirname, join } from "node:path";
 import { Level } from "level";
 import { isStorageFailure } from "../communications/fault.ts";
 import type { Store } from "./durable-batch.ts";
-
-/** Beyond what is in the log: for lists of tables, and for the writes that come next. */
-const MARGIN_BYTES = 256 * 1024;
-/** Between attempts to open a database that did not open. */
-const RETRY_MS = 1_000;
+import { assertRoomToReopen, REOPEN_RETRY_MS } from "./room.ts";
 
 export class MendedLevel extends Level<string, string> {
   /** Every part of it, whatever is below stands behind it: closed with it, they are to be opened one by one. */
@@ -55,7 +49,7 @@ export class MendedLevel extends Level<string, string> {
   }
 
   async #write(write: () => Promise<void>): Promise<void> {
-    if (this.#broken) await this.#mended(() => this.#assertRoom());
+    if (this.#broken) await this.#mended(() => assertRoomToReopen(this.location));
     try {
       await write();
     } catch (cause) {
@@ -89,7 +83,7 @@ export class MendedLevel extends Level<string, string> {
     } catch (cause) {
       // Reads need it too, and come back by themselves.
       if (this.#away && !this.#ended) {
-        this.#retry = setTimeout(() => void this.#mended(async () => {}).catch(() => {}), RETRY_MS);
+        this.#retry = setTimeout(() => void this.#mended(async () => {}).catch(() => {}), REOPEN_RETRY_MS);
       }
       throw cause;
     }
@@ -98,23 +92,5 @@ export class MendedLevel extends Level<string, string> {
   /** What was closed stays so. */
   #assertNotEnded(): void {
     if (this.#ended) throw Object.assign(new Error("the database is closed"), { code: "LEVEL_DATABASE_NOT_OPEN" });
-  }
-
-  /** Opening turns the log into a table. Whether that fits is tried beforehand, since without it there would be no reads either. */
-  async #assertRoom(): Promise<void> {
-    const logs = (await readdir(this.location)).filter((name) => name.endsWith(".log"));
-    const sizes = await Promise.all(logs.map(async (name) => (await stat(join(this.location, name))).size));
-    const path = join(dirname(this.location), "room");
-    try {
-      const file = await open(path, "w", 0o600);
-      try {
-        await file.writeFile(Buffer.alloc(sizes.reduce((sum, size) => sum + size, MARGIN_BYTES)));
-        await file.sync();
-      } finally {
-        await file.close();
-      }
-    } finally {
-      await rm(path, { force: true });
-    }
   }
 }
