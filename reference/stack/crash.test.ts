@@ -24,6 +24,7 @@ import type { KeyRow } from "../key-storage-server/key-table.ts";
 import { TemporaryState } from "../ledger/audit-source.ts";
 import { decodeEnvelope } from "../ledger/block.ts";
 import { openNodeDatabase } from "../ledger/stored-node.ts";
+import { TrustAtTime } from "../ledger/trust-at-time.ts";
 import { verifyChain } from "../ledger/verify.ts";
 import { jsonTable, type Store, textTable } from "../store/durable-batch.ts";
 import { readProfile, tlsCredentials } from "../user/profile.ts";
@@ -235,15 +236,17 @@ async function auditedOffline(node: string): Promise<OnLedger> {
   const source = await openNodeDatabase(join(data, node, "db"));
   const state = await TemporaryState.create();
   const held = nothing();
-  const pki = createPki(join(data, "pki"));
+  const trust = createPki(join(data, "pki")).verifier();
+  const atTime = new TrustAtTime(trust);
   try {
     async function* blocks() {
       for await (const block of source.blocks()) {
         note(block, held);
         yield block;
+        expect(await source.receiptFault(block, atTime)).toBeUndefined();
       }
     }
-    const verdict = await verifyChain(blocks(), { trust: pki.verifier(), state });
+    const verdict = await verifyChain(blocks(), { trust, state });
     expect(verdict).toMatchObject({ intact: true });
     expect(await source.storedFault(state, verdict.head)).toBeUndefined();
   } finally {
